@@ -1,0 +1,57 @@
+# Everything runs in .venv, made from the package registry; nothing needs root.
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL ?= replay:$(CURDIR)/examples/replies.jsonl
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-heavy check format lint types floors wheel schemas clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.venv/made:
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/runtime: .venv/made pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/development: .venv/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/runtime ## Resolve an issue of a sample project; MODEL=opus asks a real model
+	@sh examples/demo.sh "$(CURDIR)" "$(MODEL)"
+
+test: .venv/development ## Run all tests but the long ones
+	$(PYTEST) -n 2 -m "not live and not heavy"
+
+test-heavy: .venv/development ## Run the long tests
+	$(PYTEST) -m "heavy and not live"
+
+check: format lint types floors ## Everything that is checked without running
+
+format: .venv/development
+	$(BIN)/ruff format --check .
+
+lint: .venv/development
+	$(BIN)/ruff check .
+
+types: .venv/development
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+floors: .venv/development
+	$(PYTEST) -q tests/test_floors.py
+
+wheel: .venv/development ## Build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+schemas: .venv/runtime ## Write the tools' JSON schemas anew from their arguments
+	$(BIN)/python -c 'import json; from orchestrator import arguments; print(json.dumps(arguments.schemas(), indent=1))' > .schemas
+	mv .schemas tools/orchestrator_tools/schemas.json
+
+clean: ## Remove what was made
+	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

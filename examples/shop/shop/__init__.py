@@ -1,0 +1,5 @@
+"""Prices of a small shop, in cents."""
+
+from shop.pricing import discounted
+
+__all__ = ["discounted"]

@@ -1,0 +1,341 @@
+"""One agent: the turn loop. A turn is one reply of the model and the results of its tool calls."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import anyio
+
+from orchestrator.errors import ModelError
+from orchestrator.events import (
+    CallSummary,
+    Event,
+    ModelReplied,
+    Prompted,
+    RequestFailed,
+    RequestIntended,
+    Signal,
+    ToolsReturned,
+    ToolStarted,
+    Waiting,
+)
+from orchestrator.limits import Ledger, Reservation
+from orchestrator.ports import Clock, ModelClient, Tools
+from orchestrator.records import ModelReply, ModelRequest
+from orchestrator.session import Session, calls_of, words_of
+from orchestrator.transcript import encode_message, result_block, text_block
+from orchestrator_tools.contract import StateChange, ToolCall, ToolResult, ToolState, text_result
+
+MOST_BACKOFF_S = 32.0
+GO_ON = "Your reply was cut at its length limit. Go on where it stopped, in smaller steps."
+CUT_CALL = "This call was cut off or was not valid JSON, so it was not run. Make it again, smaller."
+
+Emit = Callable[..., Awaitable[None]]
+Show = Callable[[Signal], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How failed attempts at a reply are repeated."""
+
+    retries: int = 8
+    backoff_s: float = 0.5
+    longest_wait_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why an agent stopped, and its last words."""
+
+    kind: Literal["finished", "refused", "limit", "unavailable", "failed"]
+    words: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+class Snapshots(Protocol):
+    """Keeps the state of the workspace after turns whose calls cannot be repeated."""
+
+    def begin(self, turn: int) -> None:
+        """Start keeping the state after a turn; returns at once."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until the last state is kept and journaled."""
+        ...
+
+    def notes(self) -> list[str]:
+        """Return what the model should be told of it, once."""
+        ...
+
+
+class Agent:
+    """Works turn by turn until the model is done or something stops it.
+
+    Args:
+        session: where the work stands.
+        model: the model's full id.
+        client: asks the model; makes one attempt a call.
+        tools: what the agent may use.
+        ledger: what it may still use up.
+        snapshots: keeps the state of the workspace.
+        emit: records events together; when it returns they are on disk.
+        show: shows a signal; never waits.
+    """
+
+    def __init__(  # noqa: PLR0913 - every collaborator is passed in
+        self,
+        *,
+        session: Session,
+        model: str,
+        client: ModelClient,
+        tools: Tools,
+        ledger: Ledger,
+        snapshots: Snapshots,
+        emit: Emit,
+        show: Show,
+        clock: Clock,
+        patience: Patience,
+        dice: random.Random,
+    ) -> None:
+        self.session = session
+        self._model = model
+        self._client = client
+        self._tools = tools
+        self._ledger = ledger
+        self._snapshots = snapshots
+        self._emit = emit
+        self._show = show
+        self._clock = clock
+        self._patience = patience
+        self._dice = dice
+        specs = tools.specs()
+        self._read_only = {spec.name for spec in specs if spec.effect == "none"}
+        self._repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
+        self._unrecorded: list[Event] = []
+        self._ran_now = 0
+
+    def prompt(self, text: str, cause: Literal["issue", "gates", "continue"]) -> None:
+        """Add a user message before the next turn; it is recorded with the next request."""
+        message = encode_message("user", [text_block(text)])
+        event = Prompted(self.session.name, self.session.turn, message, cause)
+        self.session.apply(event)
+        self._unrecorded.append(event)
+
+    async def run(self) -> Ending:
+        """Go on until the work ends; everything that counts is recorded on the way."""
+        while True:
+            ending = await self._step()
+            if ending is not None:
+                await self._record()
+                return ending
+
+    async def _step(self) -> Ending | None:
+        """Do the next thing: run the calls of the last reply, or ask for the next one."""
+        session = self.session
+        if session.reply is not None:
+            await self._run_calls(session.reply)
+            return None
+        if session.final is not None:
+            return _ending_of(session.final)
+        if session.cut:
+            self.prompt(GO_ON, "continue")
+        return await self._ask()
+
+    async def _record(self, *more: Event) -> None:
+        events, self._unrecorded = [*self._unrecorded, *more], []
+        if events:
+            await self._emit(*events)
+        if self._ran_now:
+            turn, self._ran_now = self._ran_now, 0
+            self._snapshots.begin(turn)
+
+    # -- asking ----------------------------------------------------------------------------
+
+    async def _ask(self) -> Ending | None:
+        """Ask for the next reply, again where that may help; None when it came."""
+        failures = 0
+        while True:
+            reached = self._ledger.reached()
+            if reached:
+                return Ending("limit", error=f"{reached} was reached")
+            request = self.session.transcript.request(model=self._model, max_tokens=1)
+            reserved = self._ledger.reserve(request)
+            if reserved is None:
+                return Ending("limit", error="the rest of the money does not pay for another reply")
+            error = await self._attempt(request, reserved)
+            if error is None:
+                return None
+            failures += 1
+            wait = self._wait_after(error, failures)
+            if wait is None:
+                passing = error.retryable or error.mendable
+                kind: Literal["unavailable", "failed"] = "unavailable" if passing else "failed"
+                return Ending(kind, error=str(error), hint=error.hint)
+            self._show(Waiting(f"{error}", wait))
+            await anyio.sleep(wait)
+
+    async def _attempt(self, request: ModelRequest, reserved: Reservation) -> ModelError | None:
+        session, turn = self.session, self.session.turn
+        attempt = session.attempts + 1
+        intent = RequestIntended(session.name, turn, attempt, reserved.usd, reserved.max_tokens)
+        session.apply(intent)
+        await self._record(intent)
+        request = ModelRequest(request.model, reserved.max_tokens, request.head, request.messages)
+        try:
+            reply = await self._client.reply(request)
+        except ModelError as error:
+            cost = self._ledger.input_usd(request) if error.started else 0.0
+            self._ledger.lose(cost)
+            await self._emit(RequestFailed(session.name, turn, attempt, str(error), cost))
+            return error
+        await self._keep(reply, request)
+        return None
+
+    async def _keep(self, reply: ModelReply, request: ModelRequest) -> None:
+        """Put a reply on disk before anything uses it."""
+        cost = self._ledger.cost(reply.usage)
+        event = ModelReplied(
+            session=self.session.name,
+            turn=self.session.turn,
+            message=encode_message("assistant", reply.blocks),
+            stop_reason=reply.stop_reason,
+            usage=reply.usage,
+            cost_usd=cost,
+            request_id=reply.request_id,
+            broken_calls=reply.broken_calls,
+        )
+        with anyio.CancelScope(shield=True):
+            await self._emit(event)
+        self._ledger.settle(request.size(), reply.usage, cost)
+        self.session.apply(event)
+
+    def _wait_after(self, error: ModelError, failures: int) -> float | None:
+        """Return the seconds to wait before the next attempt; None to give up."""
+        patience = self._patience
+        if not error.retryable or failures > patience.retries:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= patience.longest_wait_s else None
+        most: float = min(patience.backoff_s * 2 ** (failures - 1), MOST_BACKOFF_S)
+        return most * (0.75 + 0.25 * self._dice.random())
+
+    # -- tools -----------------------------------------------------------------------------
+
+    async def _run_calls(self, reply: ModelReplied) -> None:
+        """Run a reply's calls, reads side by side and writes in order, and note the results."""
+        calls = calls_of(reply)
+        results: dict[str, tuple[ToolResult, StateChange, CallSummary]] = {}
+        state = self.session.tools
+        ran = False
+        for batch in self._batches(calls):
+            if batch[0].tool not in self._read_only:
+                await self._snapshots.settled()
+                ran = ran or batch[0].tool not in self._repeatable
+            for call, done in zip(batch, await self._together(batch, state, reply), strict=True):
+                results[call.call_id] = done
+                state = state.after(done[1])
+        self._note(reply.turn, calls, results, ran=ran)
+
+    def _batches(self, calls: Sequence[ToolCall]) -> list[list[ToolCall]]:
+        """Group calls: neighbouring reads together, everything else alone."""
+        batches: list[list[ToolCall]] = []
+        for call in calls:
+            reads = call.tool in self._read_only
+            if reads and batches and batches[-1][0].tool in self._read_only:
+                batches[-1].append(call)
+            else:
+                batches.append([call])
+        return batches
+
+    async def _together(
+        self, batch: Sequence[ToolCall], state: ToolState, reply: ModelReplied
+    ) -> list[tuple[ToolResult, StateChange, CallSummary]]:
+        done: dict[int, tuple[ToolResult, StateChange, CallSummary]] = {}
+
+        async def one(index: int) -> None:
+            done[index] = await self._call(batch[index], state, reply)
+
+        if len(batch) == 1:
+            await one(0)
+        else:
+            async with anyio.create_task_group() as tasks:
+                for index in range(len(batch)):
+                    tasks.start_soon(one, index)
+        return [done[index] for index in range(len(batch))]
+
+    async def _call(
+        self, call: ToolCall, state: ToolState, reply: ModelReplied
+    ) -> tuple[ToolResult, StateChange, CallSummary]:
+        about = about_call(call)
+        self._show(ToolStarted(reply.turn, call.tool, about))
+        started = self._clock()
+        if call.call_id in reply.broken_calls:
+            result, change = text_result(CUT_CALL, is_error=True), StateChange()
+        else:
+            result, change = await self._tools.call(call.tool, call.arguments, state)
+        took = self._clock() - started
+        return result, change, CallSummary(call.tool, about, result.is_error, round(took, 4))
+
+    def _note(
+        self,
+        turn: int,
+        calls: Sequence[ToolCall],
+        results: dict[str, tuple[ToolResult, StateChange, CallSummary]],
+        *,
+        ran: bool,
+    ) -> None:
+        blocks = [result_block(call.call_id, results[call.call_id][0]) for call in calls]
+        told = [note for note in (*self._snapshots.notes(), self._ledger.notice()) if note]
+        blocks += [text_block(note) for note in told]
+        seen: dict[str, str] = {}
+        cwd = None
+        for call in calls:
+            change = results[call.call_id][1]
+            seen |= change.seen
+            cwd = change.cwd or cwd
+        event = ToolsReturned(
+            session=self.session.name,
+            turn=turn,
+            message=encode_message("user", blocks),
+            calls=tuple(results[call.call_id][2] for call in calls),
+            cwd=cwd,
+            seen=seen,
+            ran=ran,
+        )
+        self.session.apply(event)
+        self._unrecorded.append(event)
+        self._ran_now = turn if ran else self._ran_now
+
+
+def _ending_of(reply: ModelReplied) -> Ending:
+    """Say honestly what a last reply means."""
+    words = words_of(reply)
+    match reply.stop_reason:
+        case "end_turn" | "stop_sequence" | "tool_use":
+            return Ending("finished", words)
+        case "refusal":
+            return Ending("refused", words, error="the model refused to go on")
+        case "model_context_window_exceeded":
+            return Ending(
+                "failed",
+                words,
+                error="the transcript no longer fits the model's context window",
+                hint="split the issue into smaller ones",
+            )
+        case other:
+            return Ending(
+                "failed", words, error=f"the model stopped for an unknown reason: {other}"
+            )
+
+
+def about_call(call: ToolCall) -> str:
+    """Say in a few words what a call does."""
+    for name in ("description", "command", "file_path", "pattern"):
+        value = call.arguments.get(name)
+        if isinstance(value, str) and value:
+            return " ".join(value.split())[:120]
+    return ""

@@ -1,0 +1,1 @@
+"""From settings to a working runtime: the only rooms that name concrete adapters."""

@@ -1,0 +1,234 @@
+"""The runtime for one repository, as programs and the command line use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator import config as configuration
+from orchestrator.assembly.machine import make_private, make_sandbox
+from orchestrator.assembly.plans import RepositoryPlans
+from orchestrator.config import Config
+from orchestrator.definitions.folder import Roster
+from orchestrator.errors import ConfigError, JournalError
+from orchestrator.journals.owners import owner_of
+from orchestrator.journals.sqlite import RunRow, SqliteJournal
+from orchestrator.ports import EventSink, IssueTracker, ModelClient, Sandbox
+from orchestrator.records import (
+    PARKED,
+    Outcome,
+)
+from orchestrator.repository import Repository, locate
+from orchestrator.scheduler import Scheduler, Wish
+
+
+class Orchestrator:
+    """Runs issues of one repository.
+
+    Used as an async context manager::
+
+        async with Orchestrator.from_config(repo=".") as orchestrator:
+            outcome = await orchestrator.run_issue("123")
+
+    Args:
+        repository: what is worked on.
+        config: the settings.
+        state: where runs and the journal are kept.
+        tracker: where issues come from.
+        sandbox: the walls.
+        sinks: are told of every event and signal.
+        client: asks the model; None makes one from the settings.
+        agents: a folder of agent files that wins over all others.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an embedder may choose
+        self,
+        *,
+        repository: Repository,
+        config: Config,
+        state: Path,
+        tracker: IssueTracker | None = None,
+        sandbox: Sandbox | None = None,
+        sinks: Sequence[EventSink] = (),
+        client: ModelClient | None = None,
+        agents: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._repository = repository
+        self._config = config
+        self._state = state
+        self._tracker = tracker
+        self._sandbox = sandbox
+        self._sinks = tuple(sinks)
+        self._client = client
+        self._agents = agents
+        self._environment = dict(os.environ if environment is None else environment)
+        self._journal: SqliteJournal | None = None
+        self._plans: RepositoryPlans | None = None
+
+    @classmethod
+    def from_config(  # noqa: PLR0913 - what an embedder may choose
+        cls,
+        path: str | Path | None = None,
+        *,
+        repo: str | Path = ".",
+        state: str | Path | None = None,
+        sinks: Sequence[EventSink] = (),
+        client: ModelClient | None = None,
+        tracker: IssueTracker | None = None,
+        sandbox_backend: str | None = None,
+        agents: str | Path | None = None,
+    ) -> Self:
+        """Make one from the settings files.
+
+        Args:
+            path: a config.yaml; None looks where ``orchestrate`` looks.
+            repo: any folder of the repository.
+            state: the state directory; None is ``$XDG_STATE_HOME/orchestrate``.
+            sinks: are told of every event and signal.
+            client: asks the model; None makes one from the settings.
+            tracker: where issues come from; None is the folder of markdown issues.
+            agents: a folder of agent files that wins over all others.
+            sandbox_backend: ``none`` gives up the walls, as the flag does.
+
+        Raises:
+            ConfigError: a settings file is broken.
+            RepositoryRefused: ``repo`` is no repository that can be worked on.
+        """
+        repository = locate(Path(repo).absolute())
+        config = configuration.load(
+            user=configuration.user_file(os.environ),
+            repository=repository.top,
+            explicit=Path(path) if path is not None else None,
+        )
+        folder = Path(state) if state is not None else configuration.state_folder(os.environ)
+        return cls(
+            repository=repository,
+            config=config,
+            state=folder.absolute(),
+            sinks=sinks,
+            client=client,
+            tracker=tracker,
+            sandbox=make_sandbox(sandbox_backend or config.sandbox.backend, folder.absolute()),
+            agents=Path(agents) if agents is not None else None,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the journal."""
+        make_private(self._state)
+        self._journal = SqliteJournal(self._state / "journal.db", owner=owner_of(os.getpid()))
+        self._plans = RepositoryPlans(
+            repository=self._repository,
+            config=self._config,
+            state=self._state,
+            sandbox=self._sandbox or make_sandbox(self._config.sandbox.backend, self._state),
+            client=self._client,
+            agents=self._agents,
+            environment=self._environment,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the journal and every connection."""
+        if self._plans is not None:
+            await self._plans.aclose()
+        if self._journal is not None:
+            self._journal.close()
+
+    async def run_issue(
+        self,
+        key: str,
+        *,
+        agent: str | None = None,
+        model: str | None = None,
+        limit_usd: float | None = None,
+        limit_turns: int | None = None,
+        new: bool = False,
+    ) -> Outcome:
+        """Work on an issue, or go on with its unfinished run.
+
+        Raises:
+            OrchestratorError: the run cannot be begun; what happens later is an outcome.
+        """
+        wish = Wish(agent, model, limit_usd, limit_turns, new)
+        return await self._scheduler().run_issue(key, wish)
+
+    async def resume(
+        self,
+        run: str,
+        *,
+        model: str | None = None,
+        limit_usd: float | None = None,
+        limit_turns: int | None = None,
+    ) -> Outcome:
+        """Go on with a run that was parked or cut off; a finished one returns its outcome.
+
+        Raises:
+            OrchestratorError: there is no such run, or another process works on it.
+        """
+        row = await self._open_journal().row(run)
+        if row.repo != self._repository.id:
+            raise ConfigError(f"run {row.run} belongs to {row.repo}", hint="name it with --repo")
+        outcome = await self._open_journal().outcome(row.run)
+        if outcome is not None and outcome.status not in PARKED:
+            return outcome
+        return await self._scheduler().resume(row.run, Wish(None, model, limit_usd, limit_turns))
+
+    async def parked(self, key: str) -> Outcome | None:
+        """Return the outcome of an issue's parked run, named by the issue's key or the run's id."""
+        journal = self._open_journal()
+        run = await journal.unfinished(self._repository.id, key) or key
+        return await journal.outcome(run)
+
+    async def runs(self) -> list[RunRow]:
+        """Return all runs of the state directory, newest first."""
+        return await self._open_journal().rows()
+
+    def agents(self) -> Roster:
+        """Return the agents that this repository's runs can use."""
+        return self._open_plans().found()
+
+    def _scheduler(self) -> Scheduler:
+        plans = self._open_plans()
+        return Scheduler(
+            tracker=self._tracker or self._markdown_tracker(),
+            journal=self._open_journal(),
+            plans=plans,
+            sinks=self._sinks,
+        )
+
+    def _markdown_tracker(self) -> IssueTracker:
+        from orchestrator.trackers.markdown import MarkdownTracker
+
+        if self._repository.top is None:
+            raise ConfigError(
+                "a bare repository has no folder of issues", hint="run it in a checkout"
+            )
+        settings = self._config.tracker
+        folder = (self._repository.top / settings.folder).resolve()
+        if not folder.is_relative_to(self._repository.top.resolve()):
+            raise ConfigError(
+                f"tracker.folder: {settings.folder} lies outside the repository",
+                hint="name a folder inside it",
+            )
+        return MarkdownTracker(
+            self._repository.top / settings.folder, write_back=settings.write_back
+        )
+
+    def _open_journal(self) -> SqliteJournal:
+        if self._journal is None:
+            raise JournalError("use it inside its `async with` block")
+        return self._journal
+
+    def _open_plans(self) -> RepositoryPlans:
+        if self._plans is None:
+            raise JournalError("use it inside its `async with` block")
+        return self._plans

@@ -1,0 +1,91 @@
+"""The first checkout of a workspace: by host git, hardened, and the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.hostgit import environment, path_list, run_git
+
+OLD = 946_684_800
+"""The time that all files of a checkout get: the first second of the year 2000."""
+GITLINK = 0o160000
+WORKERS = {"checkout.workers": "2", "checkout.thresholdForParallelism": "200"}
+
+
+def check_out(
+    git: Path,
+    work: Path,
+    commit: str,
+    *,
+    borrowed: Sequence[Path],
+    owner: int | None,
+    object_format: str,
+) -> None:
+    """Fill a work tree with a commit; no filter, hook or setting of anybody takes part.
+
+    Args:
+        git: the private git directory.
+        work: the empty work tree.
+        commit: what to check out.
+        borrowed: folders of objects that the commit is read from.
+        owner: user and group of the files as seen inside; None leaves them.
+        object_format: ``sha1`` or ``sha256``.
+
+    Raises:
+        WorkspaceError: git failed.
+    """
+    settings = {"core.autocrlf": "false", "core.symlinks": "true", "core.worktree": str(work)}
+    env = environment(
+        settings | WORKERS,
+        GIT_DIR=str(git),
+        GIT_WORK_TREE=str(work),
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=path_list(borrowed),
+        GIT_CONFIG_GLOBAL="/dev/null",
+        GIT_CONFIG_NOSYSTEM="1",
+    )
+    run_git(["read-tree", "--reset", "-u", commit], cwd=work, env=env)
+    settle_index(git, work, owner, object_format)
+
+
+def settle_index(git: Path, work: Path, owner: int | None, object_format: str) -> None:
+    """Give all files one old time, and the index what it will see of them inside.
+
+    Host git noted its own user, and times within the second in which the index was written: from
+    inside every file would look changed, and the first command would hash the whole tree again.
+    One time for all files also makes "newest first" mean the same on every machine.
+
+    Args:
+        git: the git directory.
+        work: the work tree that the index was just written for.
+        owner: user and group of the files as seen inside; None leaves them.
+        object_format: ``sha1`` or ``sha256``.
+
+    Source: gitformat-index, version 2 and 3; other versions are left as they are.
+    """
+    path = git / "index"
+    data = bytearray(path.read_bytes())
+    signature, version, count = struct.unpack_from(">4sLL", data)
+    if signature != b"DIRC" or version not in {2, 3}:
+        return
+    width = 32 if object_format == "sha256" else 20
+    top = os.fsencode(work)
+    at = 12
+    for _ in range(count):
+        (mode,) = struct.unpack_from(">L", data, at + 24)
+        (flags,) = struct.unpack_from(">H", data, at + 40 + width)
+        name = at + 42 + width + (2 if flags & 0x4000 else 0)
+        end = data.index(b"\0", name)
+        if mode != GITLINK:
+            file = top + b"/" + data[name:end]
+            os.utime(file, (OLD, OLD), follow_symlinks=False)
+            changed = os.lstat(file).st_ctime_ns
+            struct.pack_into(">LLLL", data, at, *divmod(changed, 10**9), OLD, 0)
+            if owner is not None:
+                struct.pack_into(">LL", data, at + 28, owner, owner)
+        at += (end - at + 8) // 8 * 8
+    digest = hashlib.new(object_format, data[:-width], usedforsecurity=False).digest()
+    path.write_bytes(data[:-width] + digest)

@@ -1,0 +1,103 @@
+"""The command line. A command's own module is loaded when that command is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "issue": ("orchestrator.cli.issue", "Work on an issue, or go on with its unfinished run."),
+    "runs": ("orchestrator.cli.runs", "List runs, show one, go on with one."),
+    "init": ("orchestrator.cli.init", "Write config.yaml and agents/ into a repository."),
+    "doctor": (
+        "orchestrator.cli.doctor",
+        "Tell what works on this machine, and how to mend the rest.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are loaded when they are called, not when they are listed."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Return the commands' names."""
+        return list(COMMANDS)
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+def version() -> str:
+    """Return the installed version."""
+    from importlib.metadata import version as installed
+
+    return installed("issue-orchestrator")
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 ended not done, 2 wrong usage or settings, 3 needs a person, "
+    "4 a limit was reached, 5 the machine or a service, 130 interrupted.",
+)
+@click.version_option(package_name="issue-orchestrator", message="%(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback where something goes wrong.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Route issues to agents that work in a sandbox, are judged by gates, and deliver a branch."""
+    context.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line, and end with its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = cli.main(args=given, prog_name="orchestrate", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BaseException as error:
+        if "--debug" in given and not isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        sys.exit(told(error))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def told(error: BaseException) -> int:
+    """Say in one line what went wrong; return the exit code."""
+    from orchestrator.errors import OrchestratorError, only
+    from orchestrator.sinks.plain import line
+
+    error = only(error)
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, BrokenPipeError):
+        return 1
+    if isinstance(error, OrchestratorError):
+        hint = f" ({line(error.hint, 300)})" if error.hint else ""
+        click.echo(f"orchestrate: {line(str(error), 600)}{hint}", err=True)
+        return error.exit_code
+    kind = type(error).__name__
+    click.echo(
+        f"orchestrate: {kind}: {line(str(error), 400)} (run it with --debug for a traceback)",
+        err=True,
+    )
+    return 5 if isinstance(error, OSError) else 1

@@ -1,0 +1,62 @@
+"""How a run's end is printed, and the exit code that it gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import orjson
+
+from orchestrator.delivery import gate_line
+from orchestrator.records import Outcome
+from orchestrator.sinks.plain import line, safe, safe_json
+
+EXIT = {
+    "done": 0,
+    "gate_failed": 1,
+    "failed": 1,
+    "needs_human": 3,
+    "limit_reached": 4,
+    "unavailable": 5,
+    "cancelled": 130,
+}
+
+
+def show_end(outcome: Outcome, *, as_json: bool, report: Path | None) -> int:
+    """Print how a run ended and return the exit code."""
+    if as_json:
+        text = safe_json(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
+    else:
+        text = "\n".join(ending_lines(outcome, report))
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    return EXIT[outcome.status]
+
+
+def ending_lines(outcome: Outcome, report: Path | None) -> list[str]:
+    """Return the lines that tell how a run ended."""
+    lines = [f"{outcome.status}: issue {outcome.issue}, run {outcome.run}"]
+    if outcome.scripted:
+        lines.append("  scripted  the replies were played from a file; no model was asked")
+    if outcome.summary:
+        lines += [f"  {one}" for one in safe(outcome.summary).splitlines()[:20]]
+    if outcome.error:
+        lines.append(f"  problem   {line(outcome.error, 300)}")
+    if outcome.hint:
+        lines.append(f"  next      {line(outcome.hint, 300)}")
+    if outcome.branch:
+        lines.append(f"  branch    {line(outcome.branch)}")
+    if outcome.diff.files:
+        diff = outcome.diff
+        lines.append(f"  change    {diff.files} files, +{diff.added} -{diff.removed}")
+    lines += [f"  gate      {line(gate_line(one), 200)}" for one in outcome.verdicts]
+    lines += [f"  note      {line(one, 200)}" for one in outcome.notes]
+    usage = outcome.usage
+    used = f"{outcome.turns} turns"
+    if not outcome.scripted:
+        used += f", {usage.prompt_tokens} tokens in ({usage.cache_read_tokens} cached)"
+        used += f", {usage.output_tokens} out, ${outcome.cost_usd:.4f}"
+    lines.append(f"  used      {used}")
+    if report is not None:
+        lines.append(f"  report    {report}")
+    return lines

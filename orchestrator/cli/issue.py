@@ -1,0 +1,48 @@
+"""``orchestrate issue``: work on an issue, or go on with its unfinished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("key")
+@click.option(
+    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
+)
+@click.option("--agent", help="Name the agent instead of routing.")
+@click.option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
+@click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars this run may cost.")
+@click.option("--limit-turns", type=click.IntRange(min=1), help="Turns this run may take.")
+@click.option("--new", is_flag=True, help="Give up the issue's unfinished run and start anew.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
+)
+@click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A settings file that wins over the others.",
+)
+@click.option(
+    "--agents",
+    type=click.Path(path_type=Path),
+    help="A folder of agent files that wins over all others.",
+)
+@click.option(
+    "--sandbox", type=click.Choice(["auto", "none"]), help="none: no walls, commands run as you."
+)
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON."
+)
+def command(**options: object) -> int:
+    """Work on issue KEY, or go on with its unfinished run.
+
+    The issue is issues/KEY-title.md in the repository. The result is a branch feature/KEY-title;
+    your checkout, index and current branch stay as they are.
+    """
+    from orchestrator.cli import running
+
+    return running.run(running.Order.from_options(options))

@@ -1,0 +1,139 @@
+"""``orchestrate runs``: list runs, show one, go on with one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from orchestrator.journals.sqlite import RunRow, SqliteJournal
+
+STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+
+
+@click.group()
+def command() -> None:
+    """List runs, show one, go on with one."""
+
+
+@command.command("list")
+@STATE
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_runs(state: Path | None, as_json: bool) -> None:
+    """List all runs, newest first."""
+    rows = _rows(state)
+    if as_json:
+        import orjson
+
+        shown = [
+            {
+                "run": row.run,
+                "issue": row.issue,
+                "title": row.record.issue.title,
+                "agent": row.record.route.agent,
+                "state": row.state,
+                "repo": row.repo,
+                "started": row.started,
+                "changed": row.changed,
+            }
+            for row in rows
+        ]
+        from orchestrator.sinks.plain import safe_json
+
+        sys.stdout.write(safe_json(orjson.dumps(shown, option=orjson.OPT_INDENT_2)) + "\n")
+        return
+    from orchestrator.sinks.plain import line
+
+    if not rows:
+        click.echo("no runs yet")
+    for row in rows:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.changed))
+        about = line(f"{row.issue} {row.record.issue.title}", 50)
+        click.echo(f"{row.run:<16} {row.state:<13} {when}  {row.record.route.agent:<18} {about}")
+
+
+@command.command("show")
+@click.argument("run")
+@STATE
+@click.option("--json", "as_json", is_flag=True, help="Print the Outcome object.")
+def show_run(run: str, state: Path | None, as_json: bool) -> int:
+    """Show how run RUN stands; the beginning of its id is enough."""
+    import anyio
+
+    from orchestrator.cli.ending import show_end
+    from orchestrator.sinks.plain import line
+
+    journal = _journal(state)
+    row = anyio.run(journal.row, run)
+    outcome = anyio.run(journal.outcome, row.run)
+    if outcome is None:
+        if as_json:
+            import orjson
+
+            sys.stdout.write(orjson.dumps({"run": row.run, "state": row.state}).decode() + "\n")
+        else:
+            click.echo(f"{row.run}: {row.state}, issue {line(row.record.issue.title)}")
+        return 0
+    folder = _state(state) / "runs" / row.run / "report.md"
+    show_end(outcome, as_json=as_json, report=folder if folder.is_file() else None)
+    return 0
+
+
+@command.command("resume")
+@click.argument("run")
+@click.option(
+    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
+)
+@click.option("--model", help="Another model from here on.")
+@click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the whole run may cost.")
+@click.option("--limit-turns", type=click.IntRange(min=1), help="Turns the whole run may take.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
+)
+@STATE
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A settings file that wins over the others.",
+)
+@click.option(
+    "--sandbox", type=click.Choice(["auto", "none"]), help="none: no walls, commands run as you."
+)
+def resume_run(**options: object) -> int:
+    """Go on with run RUN: nothing that was paid for is asked again."""
+    from orchestrator.cli import running
+
+    return running.run(running.Order.from_options(options))
+
+
+def _state(state: Path | None) -> Path:
+    import os
+
+    from orchestrator.config import state_folder
+
+    return (state or state_folder(os.environ)).absolute()
+
+
+def _journal(state: Path | None) -> SqliteJournal:
+    import os
+
+    from orchestrator.errors import NoSuchRun
+    from orchestrator.journals.owners import owner_of
+    from orchestrator.journals.sqlite import SqliteJournal
+
+    path = _state(state) / "journal.db"
+    if not path.is_file():
+        raise NoSuchRun(f"no runs in {path.parent}", hint="name another folder with --state")
+    return SqliteJournal(path, owner=owner_of(os.getpid()))
+
+
+def _rows(state: Path | None) -> list[RunRow]:
+    import anyio
+
+    if not (_state(state) / "journal.db").is_file():
+        return []
+    return anyio.run(_journal(state).rows)

@@ -1,0 +1,389 @@
+"""config.yaml, typed and strict: an unknown key is an error, at its line and column."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from orchestrator.errors import At, ConfigError
+from orchestrator.prices import Model, by_name, with_cache_rates
+from orchestrator.records import Limits
+
+SIZE_LIMIT = 1024 * 1024
+DEPTH_LIMIT = 16
+SCALARS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How models are asked."""
+
+    default: str = "opus"
+    """Alias or full id, where neither the agent nor ``--model`` names one."""
+    client: Literal["messages", "anthropic_sdk"] = "messages"
+    """``messages`` speaks the Messages API directly; ``anthropic_sdk`` through the vendor's SDK."""
+    retries: int = 8
+    """Further attempts after one that failed for a passing reason."""
+    backoff_s: float = 0.5
+    """Seconds before the first further attempt; doubles each time, up to 32."""
+    silence_s: float = 120.0
+    """Seconds without a byte from the service after which an attempt is given up."""
+    longest_wait_s: float = 300.0
+    """The longest ``retry-after`` that is waited for; a longer one parks the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """A model that the bundled table does not know, or knows otherwise."""
+
+    input: float
+    """Dollars per million tokens in."""
+    output: float
+    """Dollars per million tokens out."""
+    max_output: int = 32_000
+    """The most tokens of one reply."""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What one run may use up."""
+
+    usd: float | None = 5.0
+    turns: int | None = 200
+    minutes: float | None = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """The walls. User level and flags only."""
+
+    backend: Literal["auto", "bubblewrap", "none"] = "auto"
+    """``none`` runs everything without walls, as you; it is never chosen by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateCommand:
+    """A command that must succeed on a clean checkout of the agent's commit."""
+
+    name: str
+    run: str
+    tests: bool = False
+    """Whether it runs tests: then zero tests executed is a failure."""
+    timeout_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What judges the work."""
+
+    branch_name: bool = True
+    detect_tests: bool = True
+    """Run the project's own tests, where they can be told from its files and no command says it."""
+    commands: tuple[GateCommand, ...] = ()
+    rounds: int = 2
+    """How often a failed gate goes back to the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """Which agent gets which issue."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Label to agent."""
+    default: str | None = None
+    """The agent for issues that nothing else decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """Where issues are."""
+
+    folder: str = "issues"
+    """Folder of markdown issues, from the top of the repository."""
+    write_back: bool = False
+    """Whether a report is appended to the issue's own file."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSettings:
+    """The agent's private copy of the repository."""
+
+    pack_limit_mb: int = 512
+    """Size of what an agent may add to the repository in one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, merged from every level."""
+
+    orchestrate: int = 1
+    """The version of this file's form."""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    models: Mapping[str, ModelPrice] = field(default_factory=dict)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    gates: GateSettings = field(default_factory=GateSettings)
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+
+    def run_limits(self) -> Limits:
+        """Return the limits of one run."""
+        minutes = self.limits.minutes
+        return Limits(
+            usd=self.limits.usd,
+            turns=self.limits.turns,
+            wall_s=None if minutes is None else minutes * 60,
+        )
+
+    def extra_models(self) -> dict[str, Model]:
+        """Return the configuration's own models, by name."""
+        return by_name(
+            Model(
+                id=name,
+                price=with_cache_rates(row.input, row.output),
+                max_output=row.max_output,
+                aliases=row.aliases,
+            )
+            for name, row in self.models.items()
+        )
+
+
+USER_ONLY = ("sandbox", "models", "workspace")
+"""Sections that a repository may not set: walls, what money means, what may come out."""
+
+USER_ONLY_KEYS = {"model": ("client",)}
+
+
+def load(*, user: Path | None, repository: Path | None, explicit: Path | None = None) -> Config:
+    """Load the configuration from all its levels; nearer ones win key by key.
+
+    Args:
+        user: the user's own file.
+        repository: top folder of the repository under work, whose file may tighten, not loosen.
+        explicit: a file named on the command line; it counts as the user's.
+
+    Raises:
+        ConfigError: a file is broken, a key unknown, or a repository reaches too far.
+    """
+    config = Config()
+    if user is not None and user.is_file():
+        config = _merge(config, _compose(user), user, trusted=True)
+    found = repository_file(repository) if repository else None
+    if found is not None:
+        config = _merge(config, _compose(found), found, trusted=False)
+    if explicit is not None:
+        if not explicit.is_file():
+            raise ConfigError(f"no such file: {explicit}")
+        config = _merge(config, _compose(explicit), explicit, trusted=True)
+    return config
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """Return where the user's own settings are."""
+    home = environment.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "orchestrate" / "config.yaml"
+
+
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """Return where runs and the journal are kept."""
+    home = environment.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "orchestrate"
+
+
+def repository_file(top: Path) -> Path | None:
+    """Return the repository's own settings; a ``config.yaml`` counts only when it says so."""
+    own = top / ".orchestrate" / "config.yaml"
+    if own.is_file():
+        return own
+    shared = top / "config.yaml"
+    if not shared.is_file() or shared.stat().st_size > 1024 * 1024:
+        return None
+    text = shared.read_text(encoding="utf-8", errors="replace")
+    says_so = any(line.partition(":")[0] == "orchestrate" for line in text.splitlines())
+    return shared if says_so else None
+
+
+def _compose(path: Path) -> yaml.Node | None:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = path.read_text(encoding="utf-8")
+        _refuse_bombs(text, path, loader)
+        return yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = At(str(path), mark.line + 1, mark.column + 1) if mark else At(str(path))
+        raise ConfigError(f"not valid YAML: {error.problem}", at=at) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not valid YAML text: {error}", at=At(str(path))) from None
+
+
+def _refuse_bombs(text: str, path: Path, loader: Any) -> None:
+    """Refuse what would break the parser: huge, deeply nested, or aliased."""
+    if len(text) > SIZE_LIMIT:
+        raise ConfigError(f"larger than {SIZE_LIMIT} characters", at=At(str(path)))
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        mark: Any = event.start_mark
+        at = At(str(path), mark.line + 1, mark.column + 1)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            raise ConfigError("anchors and aliases are not allowed here", at=at)
+        if depth > DEPTH_LIMIT:
+            raise ConfigError(f"nested deeper than {DEPTH_LIMIT} levels", at=at)
+
+
+def _merge(config: Config, node: yaml.Node | None, path: Path, *, trusted: bool) -> Config:
+    if node is None:
+        return config
+    file = str(path)
+    merged = typing.cast("Config", _decode(Config, node, file, "", config))
+    if merged.orchestrate != 1:
+        said = next(one for key, one in _pairs(node, file, "") if key.value == "orchestrate")
+        message = f"orchestrate: {merged.orchestrate} is not a form this version knows"
+        raise ConfigError(message, at=_at(said, file))
+    if not trusted:
+        _refuse_reach(config, merged, node, file)
+    return merged
+
+
+def _refuse_reach(before: Config, after: Config, node: yaml.Node, file: str) -> None:
+    """Refuse what only the user may decide."""
+    hint = "move it to your own ~/.config/orchestrate/config.yaml, or use the flag"
+    for key, value in _pairs(node, file, ""):
+        at = _at(key, file)
+        if key.value in USER_ONLY:
+            raise ConfigError(f"{key.value}: a repository may not set this", at=at, hint=hint)
+        for inner in USER_ONLY_KEYS.get(key.value, ()):
+            if any(one.value == inner for one, _ in _pairs(value, file, key.value)):
+                raise ConfigError(
+                    f"{key.value}.{inner}: a repository may not set this", at=at, hint=hint
+                )
+        if key.value == "limits":
+            for name in ("usd", "turns", "minutes"):
+                old, new = getattr(before.limits, name), getattr(after.limits, name)
+                if old is not None and (new is None or new > old):
+                    raise ConfigError(
+                        f"limits.{name}: a repository may lower a limit, not raise it",
+                        at=at,
+                        hint=hint,
+                    )
+
+
+def _at(node: yaml.Node, file: str) -> At:
+    return At(file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _pairs(node: yaml.Node, file: str, where: str) -> list[tuple[Any, Any]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{where or 'the file'}: expected a mapping", at=_at(node, file))
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"{where or 'the file'}: a key must be text", at=_at(key, file))
+        if key.value in seen:
+            raise ConfigError(
+                f"{where + '.' if where else ''}{key.value}: given twice", at=_at(key, file)
+            )
+        seen.add(key.value)
+    return list(node.value)
+
+
+def _decode(  # noqa: PLR0911 - one way out for each kind of type
+    kind: Any, node: yaml.Node, file: str, where: str, base: object = None
+) -> Any:
+    """Turn a YAML node into a value of a type, or point at what does not fit."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _decode_record(typing.cast("type", kind), node, file, where, base)
+    if origin in {types.UnionType, typing.Union}:
+        if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
+            return None
+        inner = next(one for one in arguments if one is not type(None))
+        return _decode(inner, node, file, where)
+    if origin is Literal:
+        if not isinstance(node, yaml.ScalarNode) or node.value not in arguments:
+            raise ConfigError(
+                f"{where}: expected one of {', '.join(arguments)}", at=_at(node, file)
+            )
+        return node.value
+    if origin is tuple:
+        if not isinstance(node, yaml.SequenceNode):
+            raise ConfigError(f"{where}: expected a list", at=_at(node, file))
+        return tuple(_decode(arguments[0], one, file, where) for one in node.value)
+    if origin is not None and issubclass(origin, Mapping):
+        pairs = _pairs(node, file, where)
+        return {
+            key.value: _decode(arguments[1], one, file, f"{where}.{key.value}")
+            for key, one in pairs
+        }
+    return _decode_scalar(kind, node, file, where)
+
+
+def _decode_record(kind: type, node: yaml.Node, file: str, where: str, base: object) -> Any:
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    values: dict[str, Any] = {}
+    for key, value in _pairs(node, file, where):
+        if key.value not in hints:
+            raise ConfigError(
+                f"{prefix}{key.value}: unknown key",
+                at=_at(key, file),
+                hint=_nearest(key.value, list(hints)),
+            )
+        old = getattr(base, key.value, None) if base is not None else None
+        values[key.value] = _decode(hints[key.value], value, file, f"{prefix}{key.value}", old)
+    if base is not None:
+        return dataclasses.replace(typing.cast("Any", base), **values)
+    try:
+        return kind(**values)
+    except TypeError:
+        needed = [
+            one.name
+            for one in dataclasses.fields(typing.cast("Any", kind))
+            if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+        ]
+        missing = ", ".join(name for name in needed if name not in values)
+        raise ConfigError(f"{where}: {missing} must be given", at=_at(node, file)) from None
+
+
+def _decode_scalar(kind: type, node: yaml.Node, file: str, where: str) -> Any:
+    expected = SCALARS[kind]
+    tag = node.tag.rpartition(":")[2]
+    if isinstance(node, yaml.ScalarNode):
+        if kind is str and tag not in {"null", "bool"}:
+            return node.value
+        if kind is bool and tag == "bool" and node.value.lower() in {"true", "false"}:
+            return node.value.lower() == "true"
+        if kind in {int, float} and tag in ({"int"} if kind is int else {"int", "float"}):
+            try:
+                number = kind(node.value.replace("_", ""))
+            except ValueError:
+                number = -1
+            if 0 <= number < float("inf"):
+                return number
+            expected += ", not negative"
+    raise ConfigError(f"{where}: expected {expected}", at=_at(node, file))
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"

@@ -1,0 +1,101 @@
+"""The branch and the report: once, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio.to_thread
+
+from orchestrator.errors import WorkspaceError
+from orchestrator.events import BranchIntended, BranchSet
+from orchestrator.records import Issue, Outcome, Verdict
+from orchestrator.repository import Repository
+
+MARKS = {"passed": "passed", "failed": "FAILED", "not_executed": "not executed"}
+
+
+async def deliver_branch(
+    repository: Repository,
+    branch: str,
+    commit: str,
+    emit: Callable[..., Awaitable[None]],
+    *,
+    intended: bool = False,
+) -> None:
+    """Set the branch to the commit that was judged; doing it again changes nothing.
+
+    Args:
+        repository: the user's repository.
+        branch: the branch's short name.
+        commit: what it is set to.
+        emit: records the intent and the result.
+        intended: whether an earlier process has recorded the intent already.
+
+    Raises:
+        WorkspaceError: the branch has become something that the commit does not continue, or
+            somebody has it checked out.
+    """
+    ref = f"refs/heads/{branch}"
+    current = await anyio.to_thread.run_sync(repository.ref, ref)
+    if current != commit:
+        if current and not await anyio.to_thread.run_sync(repository.is_ancestor, current, commit):
+            raise WorkspaceError(
+                f"branch {branch} has become something else meanwhile",
+                hint=f"the work is commit {commit}: git branch NAME {commit}",
+            )
+        if branch in await anyio.to_thread.run_sync(repository.checked_out):
+            raise WorkspaceError(
+                f"branch {branch} is checked out, so it is not moved",
+                hint=f"the work is commit {commit}: git merge {commit}",
+            )
+        if not intended:
+            await emit(BranchIntended(branch, commit))
+        await anyio.to_thread.run_sync(lambda: repository.set_ref(ref, commit, expected=current))
+    await emit(BranchSet(branch, commit))
+
+
+def render_report(issue: Issue, outcome: Outcome) -> str:
+    """Return the report of a run, as markdown."""
+    lines = [f"# Issue {issue.key}: {issue.title}", "", f"**{outcome.status}**", ""]
+    if outcome.scripted:
+        lines += ["The replies were scripted: no model was asked.", ""]
+    if outcome.error:
+        lines += [f"What stopped it: {outcome.error}", ""]
+    if outcome.hint:
+        lines += [f"What to do: {outcome.hint}", ""]
+    if outcome.summary:
+        lines += ["## What the agent says", "", outcome.summary, ""]
+    lines += ["## What the runtime saw", "", *_facts(outcome), ""]
+    if outcome.notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in outcome.notes), ""]
+    if outcome.verdicts:
+        lines += ["## Gates", "", *(f"- {gate_line(one)}" for one in outcome.verdicts), ""]
+    for verdict in outcome.verdicts:
+        if verdict.state == "failed" and verdict.details:
+            fence = "`" * 8
+            lines += [f"### {verdict.gate}", "", fence, verdict.details[-8000:], fence, ""]
+    return "\n".join(lines)
+
+
+def gate_line(verdict: Verdict) -> str:
+    """Return one gate's verdict as a line."""
+    took = f", {verdict.duration_s:.1f} s" if verdict.duration_s else ""
+    return f"{verdict.gate}: {MARKS[verdict.state]} ({verdict.reason}{took})"
+
+
+def _facts(outcome: Outcome) -> list[str]:
+    usage = outcome.usage
+    diff = outcome.diff
+    tokens = f"{usage.prompt_tokens} in ({usage.cache_read_tokens} cached)"
+    facts = [
+        ("run", outcome.run),
+        ("agent", outcome.agent),
+        ("model", outcome.model),
+        ("branch", outcome.branch),
+        ("commit", outcome.commit),
+        ("change", f"{diff.files} files, +{diff.added} -{diff.removed}" if diff.files else ""),
+        ("turns", str(outcome.turns)),
+        ("tokens", f"{tokens}, {usage.output_tokens} out"),
+        ("cost", f"${outcome.cost_usd:.4f}"),
+    ]
+    return [f"- {name}: {value}" for name, value in facts if value]

@@ -1,0 +1,166 @@
+"""What can go wrong, by who acts next.
+
+Limits, failed gates and cancellation are outcomes, not errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class OrchestratorError(Exception):
+    """Everything that this package raises on purpose.
+
+    ``hint`` says what to do next; ``exit_code`` is what the command line ends with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place in a file; line and column count from 1, 0 means the file as a whole."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """Return ``file:line:column``, as compilers do."""
+        return ":".join([self.file, *(str(part) for part in (self.line, self.column) if part)])
+
+
+class ConfigError(OrchestratorError):
+    """A setting is wrong; the user mends it."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, at: At | None = None, hint: str = "") -> None:
+        super().__init__(f"{at}: {message}" if at else message, hint=hint)
+        self.at = at
+
+
+class DefinitionError(ConfigError):
+    """An agent or issue file is broken; its author mends it."""
+
+
+class TrackerError(OrchestratorError):
+    """The issue tracker did not do what was asked."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, retryable: bool = False, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
+
+
+class IssueNotFound(TrackerError):
+    """There is no such issue."""
+
+    exit_code = 2
+
+
+class IssueNotReady(TrackerError):
+    """The issue is closed, or waits for others; a person decides."""
+
+    exit_code = 3
+
+
+class NoSuchRun(OrchestratorError):
+    """There is no such run in the journal."""
+
+    exit_code = 2
+
+
+class NoRoute(OrchestratorError):
+    """No agent fits the issue; a person chooses one."""
+
+    exit_code = 3
+
+    def __init__(
+        self, message: str, *, scores: tuple[tuple[str, float], ...] = (), hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.scores = scores
+
+
+class ModelError(OrchestratorError):
+    """One attempt at a model's reply failed.
+
+    Attributes:
+        retryable: whether the same request may succeed later.
+        retry_after: seconds that the service asked to wait, if it did.
+        started: whether the reply had begun, so that its input was paid for.
+        mendable: whether a person can mend it, after which the same request may succeed.
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        started: bool = False,
+        mendable: bool = False,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.started = started
+        self.mendable = mendable
+
+
+class ModelOverloaded(ModelError):
+    """The service is over its capacity, or we are over our rate."""
+
+
+class ModelRefused(ModelError):
+    """The service refuses the request itself: key, model, size or form."""
+
+
+class MalformedReply(ModelError):
+    """What arrived is not a reply: a broken stream, or one that ended too early."""
+
+
+class SandboxUnavailable(OrchestratorError):
+    """This machine has no working walls; nothing is run without them."""
+
+    exit_code = 5
+
+
+class WorkspaceError(OrchestratorError):
+    """A repository or a run's workspace is not as it must be."""
+
+    exit_code = 5
+
+
+class RepositoryRefused(WorkspaceError):
+    """The repository cannot be worked on, for a reason that its owner can mend."""
+
+    exit_code = 2
+
+
+class JournalError(OrchestratorError):
+    """The journal cannot be read or written; nothing goes on without it."""
+
+    exit_code = 5
+
+
+class LeaseLost(JournalError):
+    """Another process has taken the run over; this one stops at once."""
+
+
+def only(error: BaseException) -> BaseException:
+    """Return the one error that matters in a group of them: ours before others."""
+    while isinstance(error, BaseExceptionGroup):
+        inner: list[BaseException] = list(error.exceptions)
+        ours = [one for one in inner if isinstance(one, OrchestratorError | BaseExceptionGroup)]
+        error = (ours or inner)[0]
+    return error

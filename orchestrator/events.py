@@ -1,0 +1,352 @@
+"""The events of a run: durable ones, which the journal keeps, and signals, which it does not.
+
+Durable events encode and decode themselves. Their key is a logical name, the same whenever the
+same thing happens again, so that a journal can refuse to record it twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+import orjson
+
+from orchestrator.records import AgentDefinition, Outcome, Run, Usage, Verdict
+
+AUTHOR = "author"
+"""The session of the agent that works on the issue."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run exists: what it works on, from which commit, towards which branch."""
+
+    run: Run
+    agent: AgentDefinition
+
+    @property
+    def key(self) -> str:
+        return "started"
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptOpened:
+    """The head of a session's requests: system prompt and tool specs, as they are sent."""
+
+    session: str
+    head: bytes
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/head"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """A user message was added before a turn: the issue, a gate's findings, a request to go on."""
+
+    session: str
+    turn: int
+    message: bytes
+    cause: Literal["issue", "gates", "continue"]
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/turn/{self.turn}/prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestIntended:
+    """A request is about to be sent, with what it may cost at most."""
+
+    session: str
+    turn: int
+    attempt: int
+    reserved_usd: float
+    max_tokens: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/turn/{self.turn}/intent/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """An attempt gave no reply; ``cost_usd`` is what it has to be taken to have cost."""
+
+    session: str
+    turn: int
+    attempt: int
+    error: str
+    cost_usd: float
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/turn/{self.turn}/failed/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReplied:
+    """A reply, paid for and kept before anything uses it."""
+
+    session: str
+    turn: int
+    message: bytes
+    stop_reason: str
+    usage: Usage
+    cost_usd: float
+    request_id: str = ""
+    broken_calls: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/turn/{self.turn}/reply"
+
+
+@dataclass(frozen=True, slots=True)
+class CallSummary:
+    """One tool call, for people."""
+
+    tool: str
+    about: str
+    is_error: bool
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsReturned:
+    """The results of all tool calls of a turn, as they are sent.
+
+    Attributes:
+        ran: whether a call ran that cannot be repeated, so that a snapshot has to follow.
+    """
+
+    session: str
+    turn: int
+    message: bytes
+    calls: tuple[CallSummary, ...]
+    cwd: str | None = None
+    seen: dict[str, str] = field(default_factory=dict)
+    ran: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/turn/{self.turn}/results"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """The state of the workspace after a turn is kept under this name."""
+
+    session: str
+    turn: int
+    snapshot: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.session}/turn/{self.turn}/snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The agent's commit has come out of the workspace and passed the quarantine."""
+
+    round: int
+    commit: str
+    tree: str
+    changed: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"collected/{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateJudged:
+    """A gate's verdict on one tree."""
+
+    round: int
+    verdict: Verdict
+
+    @property
+    def key(self) -> str:
+        return f"gate/{self.verdict.gate}/{self.verdict.tree}"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchIntended:
+    """The branch is about to be set to a commit."""
+
+    branch: str
+    commit: str
+
+    @property
+    def key(self) -> str:
+        return f"branch/{self.commit}/intent"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchSet:
+    """The branch is set."""
+
+    branch: str
+    commit: str
+
+    @property
+    def key(self) -> str:
+        return f"branch/{self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A process has taken the run up again."""
+
+    epoch: int
+    run: Run
+
+    @property
+    def key(self) -> str:
+        return f"resumed/{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunParked:
+    """The run has stopped and can go on."""
+
+    epoch: int
+    outcome: Outcome
+
+    @property
+    def key(self) -> str:
+        return f"parked/{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run has ended."""
+
+    outcome: Outcome
+
+    @property
+    def key(self) -> str:
+        return "finished"
+
+
+Event = (
+    RunStarted
+    | TranscriptOpened
+    | Prompted
+    | RequestIntended
+    | RequestFailed
+    | ModelReplied
+    | ToolsReturned
+    | SnapshotTaken
+    | Collected
+    | GateJudged
+    | BranchIntended
+    | BranchSet
+    | RunResumed
+    | RunParked
+    | RunFinished
+)
+EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in typing.get_args(Event)}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool call begins."""
+
+    turn: int
+    tool: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing goes on for a while, and this is why."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person should know."""
+
+    text: str
+
+
+Signal = ToolStarted | Waiting | Notice
+
+
+def encode(event: Event) -> bytes:
+    """Encode an event's data; message bytes are kept as text, character for character."""
+    return orjson.dumps(event, default=_as_text)
+
+
+def decode(kind: str, data: bytes) -> Event:
+    """Rebuild an event from what ``encode`` gave.
+
+    Raises:
+        ValueError: the kind is unknown or the data does not fit it.
+    """
+    found = EVENTS.get(kind)
+    if found is None:
+        raise ValueError(f"unknown kind of event {kind!r}; was it written by a newer version?")
+    try:
+        event = build(found, orjson.loads(data))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"broken data of a {kind}: {error}") from error
+    return typing.cast("Event", event)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    raise TypeError(f"{type(value).__name__} cannot be kept in an event")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def build(kind: Any, value: Any) -> Any:
+    """Rebuild a frozen record from plain JSON values."""
+    if dataclasses.is_dataclass(kind):
+        names = {one.name for one in dataclasses.fields(kind)}
+        hints = _hints(typing.cast("type", kind))
+        known = {name: build(hints[name], part) for name, part in value.items() if name in names}
+        return typing.cast("type", kind)(**known)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType or origin is typing.Union:
+        inner = [one for one in arguments if one is not type(None)]
+        return None if value is None else build(inner[0], value)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"expected a list, not {type(value).__name__}")
+        if len(arguments) == 2 and arguments[1] is ...:
+            return tuple(build(arguments[0], one) for one in value)
+        return tuple(build(one, part) for one, part in zip(arguments, value, strict=True))
+    return _scalar(kind, origin, arguments, value)
+
+
+def _scalar(kind: Any, origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
+    if origin is Literal:
+        if value not in arguments:
+            raise TypeError(f"{value!r} is none of {arguments}")
+        return value
+    if origin is dict:
+        return {build(arguments[0], k): build(arguments[1], v) for k, v in value.items()}
+    if kind is bytes:
+        return value.encode()
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
+    return value

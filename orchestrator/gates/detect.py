@@ -1,0 +1,171 @@
+"""The project's own tests, told from its files, where their runner exists inside the sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.gates.command import verdict_of
+from orchestrator.ports import Change
+from orchestrator.records import Verdict
+
+PYTHON_TEST = re.compile(r"(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$")
+MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to run a project's tests.
+
+    Attributes:
+        probe: a command that succeeds inside where the runner exists.
+        missing: why it cannot be run, if that is known already.
+    """
+
+    command: str
+    probe: str
+    missing: str = ""
+
+
+class DetectedTestsGate:
+    """Runs the tests that a repository has, without being told how.
+
+    What cannot be run here is ``not_executed``, and says why; it is never ``passed``.
+
+    Args:
+        timeout_s: seconds after which the tests are ended, and have failed.
+    """
+
+    name = "tests"
+
+    def __init__(self, *, timeout_s: float = 900.0) -> None:
+        self._timeout_s = timeout_s
+
+    async def judge(self, change: Change) -> Verdict:
+        """Find the tests, run them and judge their end."""
+        names = await change.names()
+        files = await change.files()
+        candidate = candidate_of(names, files)
+        if candidate is None:
+            if candidate_of(await change.base_names(), files) is not None:
+                reason = "the tests that the project had are gone"
+                return dataclasses.replace(self._not_executed(change, reason), state="failed")
+            return self._not_executed(change, "no tests that could be told from the files")
+        if candidate.missing:
+            return self._not_executed(change, candidate.missing)
+        if not await change.available(candidate.probe):
+            return self._not_executed(change, f"{candidate.command!r} cannot be run inside")
+        done = await change.run(candidate.command, self._timeout_s)
+        lacking = _lacking(done.output, names)
+        if done.exit_status and lacking:
+            before = await change.run_on_base(candidate.command, self._timeout_s)
+            if lacking & _lacking(before.output, names):
+                what = ", ".join(sorted(lacking))
+                return self._not_executed(change, f"dependencies are not installed inside: {what}")
+        return verdict_of(self.name, done, change, tests=True)
+
+    def _not_executed(self, change: Change, reason: str) -> Verdict:
+        return Verdict(
+            gate=self.name,
+            state="not_executed",
+            reason=reason,
+            commit=change.commit,
+            tree=change.tree,
+        )
+
+
+def candidate_of(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+    """Tell how a project's tests are run.
+
+    Args:
+        names: all paths of the commit.
+        files: contents of the settings files at the top of the base commit.
+    """
+    for find in (_python, _node, _go, _cargo):
+        found = find(names, files)
+        if found is not None:
+            return found
+    return None
+
+
+def _python(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+    tests = [name for name in names if PYTHON_TEST.search(name)]
+    if not tests:
+        return None
+    configured = any(name.endswith("conftest.py") for name in names) or _has_pytest_settings(files)
+    pytest = Candidate("python3 -m pytest -q", "python3 -c 'import pytest'")
+    if configured:
+        return pytest
+    folders = dict.fromkeys(name.split("/", maxsplit=1)[0] if "/" in name else "" for name in tests)
+    pattern = "" if all("/test" in f"/{name}" for name in tests) else " -p '*test*.py'"
+    command = " && ".join(_discover(folder, names) + pattern for folder in folders)
+    return Candidate(command, "python3 -c 'import unittest'")
+
+
+def _discover(folder: str, names: Sequence[str]) -> str:
+    start = f" -s {folder}" if re.fullmatch(r"[\w.]+", folder) else ""
+    top = " -t ." if start and f"{folder}/__init__.py" in names else ""
+    return f"python3 -m unittest discover{start}{top}"
+
+
+def _has_pytest_settings(files: Mapping[str, bytes]) -> bool:
+    if "pytest.ini" in files:
+        return True
+    try:
+        project = tomllib.loads(files.get("pyproject.toml", b"").decode("utf-8", "replace"))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        project = {}
+    tool = project.get("tool")
+    if isinstance(tool, dict) and "pytest" in tool:
+        return True
+    return b"[tool:pytest]" in files.get("setup.cfg", b"") or b"[pytest]" in files.get(
+        "tox.ini", b""
+    )
+
+
+def _node(_: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+    try:
+        package = json.loads(files.get("package.json", b""))
+        script = str(package["scripts"]["test"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if "no test specified" in script:
+        return None
+    if script.split()[:1] != ["node"]:
+        return Candidate(
+            "npm test", "", missing=f"{script!r} needs packages that are not installed inside"
+        )
+    return Candidate(script, "command -v node")
+
+
+def _go(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+    if "go.mod" not in files or not any(name.endswith("_test.go") for name in names):
+        return None
+    needs = b"require" in files["go.mod"] and not any(name.startswith("vendor/") for name in names)
+    missing = "its modules are not vendored, and there is no network inside" if needs else ""
+    return Candidate("go test ./...", "command -v go", missing=missing)
+
+
+def _cargo(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+    if "Cargo.toml" not in files:
+        return None
+    try:
+        needs = bool(
+            tomllib.loads(files["Cargo.toml"].decode("utf-8", "replace")).get("dependencies")
+        )
+    except (tomllib.TOMLDecodeError, RecursionError):
+        needs = False
+    needs = needs and not any(name.startswith("vendor/") for name in names)
+    missing = "its crates are not vendored, and there is no network inside" if needs else ""
+    return Candidate("cargo test --offline", "command -v cargo", missing=missing)
+
+
+def _lacking(output: str, names: Sequence[str]) -> set[str]:
+    """Return the modules that an output says are missing, and that are not the project's own."""
+    own = {name.split("/", maxsplit=1)[0].removesuffix(".py") for name in names}
+    own |= {name.split("/")[1].removesuffix(".py") for name in names if name.startswith("src/")}
+    return {one.split(".")[0] for one in MISSING.findall(output)} - own

@@ -1,0 +1,371 @@
+"""The journal in one SQLite file: append-only events, fenced by an epoch.
+
+Every append is conditional on the run's epoch; taking a run over raises it, so a process that was
+frozen and wakes up is refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import orjson
+
+from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
+from orchestrator.events import Event, RunFinished, RunParked, build, decode, encode
+from orchestrator.journals.owners import is_alive
+from orchestrator.records import Outcome, Run
+
+FORM = 1
+"""The form of the file; a newer one is refused, never touched."""
+
+SCHEMA = """
+create table if not exists runs (
+  run text primary key, repo text not null, issue text not null, state text not null,
+  epoch integer not null, owner text not null, record text not null,
+  started real not null, changed real not null, attempt integer not null);
+create unique index if not exists one_unfinished on runs (repo, issue)
+  where state in ('running', 'parked');
+create table if not exists events (
+  run text not null, seq integer not null, epoch integer not null, key text not null,
+  kind text not null, data blob not null, at real not null,
+  primary key (run, seq), unique (run, key)) without rowid;
+"""
+
+SLOW_S = 0.005
+"""A piece of work on the database that takes longer sends the next one to a thread."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the journal lists it."""
+
+    run: str
+    repo: str
+    issue: str
+    state: str
+    epoch: int
+    owner: str
+    record: Run
+    started: float
+    changed: float
+    attempt: int
+
+
+class SqliteJournal:
+    """All runs of one state directory.
+
+    Args:
+        path: the database file; its folder must exist.
+        owner: who this process is, as ``owner_of`` tells.
+    """
+
+    def __init__(self, path: Path, *, owner: str) -> None:
+        self._path = path
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._slow = False
+        self._database = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            database = sqlite3.connect(
+                self._path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            (form,) = database.execute("pragma user_version").fetchone()
+            if form > FORM:
+                database.close()
+                raise JournalError(
+                    f"{self._path} was written by a newer version", hint="upgrade, or use --state"
+                )
+            database.execute("pragma journal_mode=wal")
+            database.execute("pragma synchronous=full")
+            if form < FORM:
+                database.executescript(SCHEMA)
+                database.execute(f"pragma user_version={FORM}")
+        except sqlite3.Error as error:
+            raise _journal_error(self._path, error) from None
+        return database
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # -- runs ------------------------------------------------------------------------------
+
+    async def begin(self, run: Run) -> SqliteRunJournal:
+        """Record a new run and return its journal.
+
+        Raises:
+            ConfigError: the same issue has an unfinished run.
+        """
+
+        def insert() -> None:
+            now = time.time()
+            try:
+                self._database.execute(
+                    "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
+                    (
+                        *(run.run_id, run.repo, run.issue.key, "running", 1, self._owner),
+                        *(orjson.dumps(run).decode(), now, now, run.attempt),
+                    ),
+                )
+            except sqlite3.IntegrityError:
+                raise ConfigError(
+                    f"issue {run.issue.key} already has an unfinished run",
+                    hint=f"go on with: orchestrate issue {run.issue.key}",
+                ) from None
+
+        await self._do(insert)
+        return SqliteRunJournal(self, run.run_id, epoch=1)
+
+    async def take_over(self, run: str) -> SqliteRunJournal:
+        """Raise a run's epoch, so that any earlier owner is refused, and return its journal.
+
+        Raises:
+            NoSuchRun: there is none, or it has ended.
+            LeaseLost: another process that is alive works on it.
+        """
+        row = await self.row(run)
+        if row.state not in {"running", "parked"}:
+            raise NoSuchRun(
+                f"run {row.run} has ended: {row.state}", hint=f"orchestrate runs show {row.run}"
+            )
+        if row.state == "running" and row.owner != self._owner and is_alive(row.owner):
+            raise LeaseLost(
+                f"run {run} is being worked on by another process ({row.owner})",
+                hint="wait for it, or stop that process",
+            )
+
+        def update() -> int:
+            changed = self._database.execute(
+                "update runs set epoch=epoch+1, owner=?, state='running', changed=? "
+                "where run=? and epoch=?",
+                (self._owner, time.time(), run, row.epoch),
+            ).rowcount
+            if not changed:
+                raise LeaseLost(f"run {run} was taken over by another process just now")
+            return row.epoch + 1
+
+        return SqliteRunJournal(self, run, epoch=await self._do(update))
+
+    async def row(self, run: str) -> RunRow:
+        """Return one run; a prefix of its id is enough where it is unique.
+
+        Raises:
+            NoSuchRun: none, or several, have it.
+        """
+        escaped = run.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        rows = await self._rows("where run like ? escape '\\'", (f"{escaped}%",))
+        exact = [one for one in rows if one.run == run]
+        if not run or len(exact or rows) != 1:
+            problem = "more than one run is" if rows else "there is no run"
+            raise NoSuchRun(f"{problem} {run}", hint="orchestrate runs list shows them")
+        return (exact or rows)[0]
+
+    async def rows(self) -> list[RunRow]:
+        """Return all runs, newest first."""
+        return await self._rows("", ())
+
+    async def _rows(self, where: str, values: tuple[str, ...]) -> list[RunRow]:
+        def select() -> list[RunRow]:
+            columns = "run, repo, issue, state, epoch, owner, record, started, changed, attempt"
+            query = f"select {columns} from runs {where} order by started desc"  # noqa: S608 - our own words
+            found = self._database.execute(query, values).fetchall()
+            return [
+                RunRow(
+                    run, repo, issue, state, epoch, owner, build(Run, orjson.loads(text)), *times
+                )
+                for run, repo, issue, state, epoch, owner, text, *times in found
+            ]
+
+        return await self._do(select)
+
+    async def unfinished(self, repo: str, issue: str) -> str | None:
+        """Return the id of an issue's unfinished run, if it has one."""
+
+        def select() -> str | None:
+            row = self._database.execute(
+                "select run from runs where repo=? and issue=? and state in ('running','parked')",
+                (repo, issue),
+            ).fetchone()
+            return str(row[0]) if row else None
+
+        return await self._do(select)
+
+    async def done(self, repo: str, issue: str) -> tuple[Run, Outcome] | None:
+        """Return an issue's latest run and its outcome, if that run is done."""
+        newest = (
+            "where run = (select run from runs where repo=? and issue=? "
+            "order by started desc limit 1)"
+        )
+        rows = await self._rows(newest, (repo, issue))
+        if not rows or rows[0].state != "done":
+            return None
+        outcome = await self.outcome(rows[0].run)
+        return (rows[0].record, outcome) if outcome is not None else None
+
+    async def attempts(self, repo: str, issue: str) -> int:
+        """Return how many runs an issue has had."""
+
+        def select() -> int:
+            query = "select count(*) from runs where repo=? and issue=?"
+            return int(self._database.execute(query, (repo, issue)).fetchone()[0])
+
+        return await self._do(select)
+
+    async def abandon(self, run: str) -> None:
+        """Mark an unfinished run as given up, so that a new attempt may start."""
+
+        def update() -> None:
+            self._database.execute(
+                "update runs set state='abandoned', epoch=epoch+1, changed=? where run=?",
+                (time.time(), run),
+            )
+
+        await self._do(update)
+
+    async def outcome(self, run: str) -> Outcome | None:
+        """Return the last outcome of a run, if it has one."""
+
+        def select() -> Outcome | None:
+            row = self._database.execute(
+                "select kind, data from events where run=? and kind in ('RunFinished','RunParked') "
+                "order by seq desc limit 1",
+                (run,),
+            ).fetchone()
+            event = decode(row[0], row[1]) if row else None
+            return event.outcome if isinstance(event, RunFinished | RunParked) else None
+
+        return await self._do(select)
+
+    # -- events ----------------------------------------------------------------------------
+
+    async def append(self, run: str, epoch: int, events: tuple[Event, ...]) -> None:
+        """Record events of a run in one transaction, if the epoch still holds."""
+        try:
+            rows = [(one.key, type(one).__name__, encode(one)) for one in events]
+        except TypeError as error:
+            raise JournalError(f"run {run}: an event that cannot be kept: {error}") from None
+        await self._do(lambda: self._append(run, epoch, rows, _state_after(events)))
+
+    def _append(
+        self, run: str, epoch: int, rows: list[tuple[str, str, bytes]], state: str | None
+    ) -> None:
+        database = self._database
+        now = time.time()
+        database.execute("begin immediate")
+        try:
+            found = database.execute("select epoch from runs where run=?", (run,)).fetchone()
+            _require_epoch(found, epoch, run)
+            query = "select coalesce(max(seq), 0) from events where run=?"
+            (last,) = database.execute(query, (run,)).fetchone()
+            database.executemany(
+                "insert into events values (?,?,?,?,?,?,?)",
+                [
+                    (run, last + number, epoch, key, kind, data, now)
+                    for number, (key, kind, data) in enumerate(rows, 1)
+                ],
+            )
+            database.execute(
+                "update runs set changed=?, state=coalesce(?, state) where run=?", (now, state, run)
+            )
+            database.execute("commit")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("rollback")
+            raise
+
+    async def events(self, run: str) -> list[Event]:
+        """Return all events of a run in order.
+
+        Raises:
+            JournalError: one cannot be read.
+        """
+
+        def select() -> list[tuple[str, bytes]]:
+            query = "select kind, data from events where run=? order by seq"
+            return self._database.execute(query, (run,)).fetchall()
+
+        try:
+            return [decode(kind, data) for kind, data in await self._do(select)]
+        except ValueError as error:
+            raise JournalError(f"run {run}: {error}") from None
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Run a piece of work on the database; it is never cut off half way.
+
+        A commit takes 0.3 ms, less than handing it to a thread and back. On a disk that turns out
+        to be slow it goes to a thread, so that no other run of this process waits for it.
+        """
+
+        def locked() -> T:
+            with self._lock:
+                started = time.perf_counter()
+                try:
+                    return work()
+                except sqlite3.Error as error:
+                    raise _journal_error(self._path, error) from None
+                finally:
+                    self._slow = time.perf_counter() - started > SLOW_S
+
+        if not self._slow:
+            return locked()
+        done: list[T] = []
+        with anyio.CancelScope(shield=True):
+            done.append(await anyio.to_thread.run_sync(locked))
+        return done[0]
+
+
+class SqliteRunJournal:
+    """The journal of one run, for the process that owns it."""
+
+    def __init__(self, journal: SqliteJournal, run: str, *, epoch: int) -> None:
+        self._journal = journal
+        self.run = run
+        self.epoch = epoch
+
+    async def append(self, *events: Event) -> None:
+        """Record events together; when this returns they are on disk."""
+        await self._journal.append(self.run, self.epoch, events)
+
+    async def events(self) -> list[Event]:
+        """Return all events in order."""
+        return await self._journal.events(self.run)
+
+
+def _require_epoch(row: tuple[int] | None, epoch: int, run: str) -> None:
+    if row is None or row[0] != epoch:
+        raise LeaseLost(f"run {run} was taken over by another process")
+
+
+def _state_after(events: tuple[Event, ...]) -> str | None:
+    for event in reversed(events):
+        if isinstance(event, RunFinished):
+            return event.outcome.status
+        if isinstance(event, RunParked):
+            return "parked"
+    return None
+
+
+def _journal_error(path: Path, error: sqlite3.Error) -> JournalError:
+    said = str(error)
+    hints = {
+        "full": "free some disk space; the run goes on where it stopped",
+        "readonly": "make the state directory writable, or choose another with --state",
+        "unable to open": "make the state directory writable, or choose another with --state",
+        "malformed": "keep the file for a look; choose another state directory with --state",
+        "not a database": "keep the file for a look; choose another state directory with --state",
+        "locked": "another process holds it for long; try again",
+    }
+    hint = next((text for words, text in hints.items() if words in said), "")
+    return JournalError(f"the journal {path} failed: {said}", hint=hint)

@@ -1,0 +1,91 @@
+"""The Messages API, straight over HTTP: history goes out as the bytes that were kept."""
+
+from __future__ import annotations
+
+import httpx2
+
+from orchestrator.errors import MalformedReply, ModelError, ModelRefused
+from orchestrator.models.refusals import error_for
+from orchestrator.models.stream import Accumulator, EventReader
+from orchestrator.records import ModelReply, ModelRequest
+
+API_VERSION = "2026-10-21"
+DEFAULT_URL = "https://api.anthropic.com"
+KEEP_ALIVE_S = 300.0
+CONNECT_S = 10.0
+BODY_LIMIT = 64 * 1024
+
+
+class MessagesClient:
+    """Asks over one kept-alive HTTP client; makes one attempt a call.
+
+    Args:
+        key: the credential; it is sent as a header and kept nowhere else.
+        base_url: the service.
+        silence_s: seconds without a byte after which an attempt is given up.
+    """
+
+    def __init__(self, *, key: str, base_url: str = DEFAULT_URL, silence_s: float = 120.0) -> None:
+        self._url = f"{base_url.rstrip('/')}/v1/messages"
+        self._headers = {
+            "authorization": f"Bearer {key}",
+            "anthropic-version": API_VERSION,
+            "content-type": "application/json",
+            "accept": "text/event-stream",
+            "user-agent": "issue-orchestrator",
+        }
+        self._client = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
+            limits=httpx2.Limits(max_keepalive_connections=64, keepalive_expiry=KEEP_ALIVE_S),
+            # A TLS context costs 24 ms and is of no use to a plain address.
+            verify=not self._url.startswith("http://"),
+            follow_redirects=False,
+            trust_env=not self._url.startswith("http://"),
+        )
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Return the reply; raises ``ModelError`` where none came."""
+        accumulator = Accumulator()
+        try:
+            async with self._client.stream(
+                "POST", self._url, content=request.body(), headers=self._headers
+            ) as response:
+                if response.status_code != 200:
+                    raise await self._refusal(response)
+                request_id = response.headers.get("request-id", "")
+                reader = EventReader()
+                async for chunk in response.aiter_bytes():
+                    for event in reader.feed(chunk):
+                        accumulator.take(event)
+        except MalformedReply as error:
+            error.started = accumulator.started
+            raise
+        except httpx2.TimeoutException as error:
+            raise ModelError(
+                f"the model's service was silent for too long ({type(error).__name__})",
+                retryable=True,
+                started=accumulator.started,
+            ) from None
+        except httpx2.InvalidURL as error:
+            raise ModelRefused(f"{self._url} is not an address: {error}") from None
+        except httpx2.HTTPError as error:
+            raise ModelError(
+                f"no connection to the model's service: {str(error) or type(error).__name__}",
+                retryable=True,
+                started=accumulator.started,
+                hint="check the network, and ANTHROPIC_BASE_URL",
+            ) from None
+        return accumulator.reply(request_id)
+
+    @staticmethod
+    async def _refusal(response: httpx2.Response) -> ModelError:
+        body = b""
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                break
+        return error_for(response.status_code, response.headers, body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

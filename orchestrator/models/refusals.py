@@ -1,0 +1,58 @@
+"""What an HTTP status of the Messages API means for the one who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from orchestrator.errors import ModelError, ModelOverloaded, ModelRefused
+
+RETRYABLE = {408, 409, 429}
+HINTS = {
+    401: "check ANTHROPIC_API_KEY",
+    402: "check the account's billing",
+    403: "this key may not use the model or resource",
+    404: "check the model's name, and ANTHROPIC_BASE_URL",
+}
+
+
+def error_for(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+    """Turn a status that is not 200 into an error that says whether to try again.
+
+    Source: errors and rate limits, Messages API documentation.
+    """
+    said = _message(body)
+    text = f"the model's service answered {status}: {said}"
+    wanted = headers.get("x-should-retry")
+    retryable = status in RETRYABLE or status >= 500
+    if wanted in {"true", "false"}:
+        retryable = wanted == "true"
+    if status in {429, 529, 503}:
+        return ModelOverloaded(text, retryable=retryable, retry_after=_retry_after(headers))
+    if retryable:
+        return ModelError(text, retryable=True, retry_after=_retry_after(headers))
+    return ModelRefused(text, mendable=status in HINTS, hint=HINTS.get(status, ""))
+
+
+def _message(body: bytes) -> str:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body[:300].decode("utf-8", "replace").strip() or "(nothing)"
+    error = data.get("error") if isinstance(data, dict) else None
+    if isinstance(error, dict):
+        return f"{error.get('type')}: {error.get('message')}"[:500]
+    return str(data)[:300]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the service asks to wait; a date or nonsense counts as nothing."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * scale
+        except ValueError:
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None

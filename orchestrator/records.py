@@ -1,0 +1,242 @@
+"""What flows through the runtime: frozen values, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orchestrator_tools.contract import Block
+
+OutcomeStatus = Literal[
+    "done", "gate_failed", "needs_human", "limit_reached", "cancelled", "unavailable", "failed"
+]
+PARKED: frozenset[OutcomeStatus] = frozenset({"limit_reached", "cancelled", "unavailable"})
+"""Outcomes after which the run can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDefinition:
+    """An agent as its file defines it.
+
+    Attributes:
+        tools: names of the tools it may use; None means all.
+        model: alias or id; None means the configured one.
+        prompt: the body of the file, which becomes the system prompt.
+        source: where it comes from, for people.
+        warnings: what its author should know.
+    """
+
+    name: str
+    description: str
+    tools: tuple[str, ...] | None
+    model: str | None
+    prompt: str
+    source: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """An issue, whatever tracker it comes from."""
+
+    key: str
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+    state: str = "open"
+    priority: str = ""
+    author: str = ""
+    assignees: tuple[str, ...] = ()
+    blocked_by: tuple[str, ...] = ()
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which agent an issue goes to, and why."""
+
+    agent: str
+    reason: str
+    score: float
+    runners_up: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may use up; None means no limit."""
+
+    usd: float | None = None
+    turns: int | None = None
+    wall_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at one issue."""
+
+    run_id: str
+    repo: str
+    issue: Issue
+    route: Route
+    attempt: int
+    limits: Limits
+    base_commit: str
+    branch: str
+    model: str
+    scripted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the service counts them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add two counts up."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+        )
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return all tokens that went in, cached or not."""
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_tokens
+            + self.cache_write_1h_tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One request to a model.
+
+    Attributes:
+        model: the full id.
+        max_tokens: the most that the reply may hold.
+        head: the encoded ``system`` and ``tools`` members, without braces.
+        messages: the encoded messages, in order, cache marks already in place.
+    """
+
+    model: str
+    max_tokens: int
+    head: bytes
+    messages: tuple[bytes, ...]
+
+    def body(self) -> bytes:
+        """Return the request body, byte for byte what is sent."""
+        front = b'{"stream":true,"model":%b,"max_tokens":%d,' % (
+            b'"' + self.model.encode() + b'"',
+            self.max_tokens,
+        )
+        return b"".join((front, self.head, b',"messages":[', b",".join(self.messages), b"]}"))
+
+    def size(self) -> int:
+        """Return the number of bytes of head and messages."""
+        return len(self.head) + sum(len(message) + 1 for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """What a model answered.
+
+    Attributes:
+        blocks: the content blocks, to be sent back unchanged.
+        broken_calls: ids of tool calls that were cut or are not valid JSON: never run.
+    """
+
+    blocks: tuple[Block, ...]
+    stop_reason: str
+    usage: Usage
+    request_id: str = ""
+    broken_calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One thing that is visible inside a sandbox.
+
+    Attributes:
+        source: an absolute path on the host.
+        target: the absolute path inside.
+        writable: whether it may be changed inside.
+        optional: whether it may be missing on the host.
+    """
+
+    source: str
+    target: str
+    writable: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What one sandbox shows and allows; everything else does not exist inside.
+
+    Mounts are applied in order, so a later one covers part of an earlier one.
+    """
+
+    mounts: tuple[Mount, ...]
+    cwd: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+VerdictState = Literal["passed", "failed", "not_executed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one gate saw."""
+
+    gate: str
+    state: VerdictState
+    reason: str
+    details: str = ""
+    argv: tuple[str, ...] = ()
+    exit_status: int | None = None
+    duration_s: float = 0.0
+    tests: int | None = None
+    commit: str = ""
+    tree: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffStat:
+    """How large a change is."""
+
+    files: int = 0
+    added: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. Every run ends in one."""
+
+    status: OutcomeStatus
+    run: str
+    issue: str
+    agent: str
+    model: str
+    summary: str = ""
+    branch: str = ""
+    commit: str = ""
+    diff: DiffStat = field(default_factory=DiffStat)
+    verdicts: tuple[Verdict, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
+    turns: int = 0
+    error: str = ""
+    hint: str = ""
+    scripted: bool = False
+    notes: tuple[str, ...] = ()

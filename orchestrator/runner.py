@@ -1,0 +1,445 @@
+"""One run of one issue: workspace, agent, gates, delivery. A function from Run to Outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from orchestrator import prompts, toolbox, workspaces
+from orchestrator.agent import Agent, Ending, Patience
+from orchestrator.change import CommittedChange
+from orchestrator.collect import CollectedWork, Collector
+from orchestrator.delivery import deliver_branch
+from orchestrator.errors import (
+    JournalError,
+    OrchestratorError,
+    SandboxUnavailable,
+    WorkspaceError,
+    only,
+)
+from orchestrator.events import (
+    AUTHOR,
+    BranchIntended,
+    BranchSet,
+    Collected,
+    Event,
+    ModelReplied,
+    Notice,
+    Prompted,
+    RunFinished,
+    Signal,
+    SnapshotTaken,
+    TranscriptOpened,
+)
+from orchestrator.judging import judge_change
+from orchestrator.limits import Ledger
+from orchestrator.ports import Clock, Gate, ModelClient, RunJournal, Sandbox
+from orchestrator.prices import Model
+from orchestrator.records import AgentDefinition, DiffStat, Outcome, OutcomeStatus, Run, Verdict
+from orchestrator.repository import Repository
+from orchestrator.session import Session, words_of
+from orchestrator.snapshots import ServerSnapshots, put_back
+from orchestrator.transcript import encode_head
+from orchestrator.workspaces import Workspace
+
+UNCOMMITTED = "your uncommitted changes are not part of this run: it starts from the last commit"
+STATUS: dict[str, OutcomeStatus] = {
+    "refused": "needs_human",
+    "limit": "limit_reached",
+    "unavailable": "unavailable",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run is done with.
+
+    Attributes:
+        folder: the run's own folder in the state directory.
+        gates: judge the work, in order.
+        gate_rounds: how often a failed gate goes back to the agent.
+    """
+
+    folder: Path
+    repository: Repository
+    sandbox: Sandbox
+    client: ModelClient
+    model: Model
+    gates: Sequence[Gate]
+    gate_rounds: int
+    patience: Patience
+    pack_limit: int
+    guidance: str
+    notes: tuple[str, ...]
+    clock: Clock
+    dice: random.Random
+
+
+class Runner:
+    """Does one run, from wherever its journal says it stands, to its outcome.
+
+    Args:
+        run: what is to be done.
+        agent: who does it.
+        journal: the run's journal; what it holds already is not done again.
+        emit: records events in it and tells the sinks.
+        show: shows a signal.
+        means: what it is done with.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        agent: AgentDefinition,
+        journal: RunJournal,
+        emit: Callable[..., Awaitable[None]],
+        show: Callable[[Signal], None],
+        means: Means,
+    ) -> None:
+        self._run = run
+        self._definition = agent
+        self._journal = journal
+        self._means = means
+        self._show = show
+        self._emit_on = emit
+        self._events: list[Event] = []
+        started = means.clock()
+        self._elapsed: Callable[[], float] = lambda: means.clock() - started
+        self._ledger = Ledger(
+            run.limits,
+            means.model.price,
+            max_output=means.model.max_output,
+            elapsed_s=self._elapsed,
+        )
+        self._workspace = Workspace(
+            means.folder,
+            repository=means.repository,
+            base=run.base_commit,
+            branch=run.branch,
+            sandbox=means.sandbox,
+            identity=agent.name,
+        )
+        self._server = toolbox.ToolServer(
+            means.sandbox,
+            self._workspace.spec,
+            workspaces.boot_argv(means.sandbox),
+            prepare=self._prepare,
+        )
+        self._interrupted = False
+        self._notes: tuple[str, ...] = ()
+        self._refs = f"refs/orchestrate/{run.run_id}"
+
+    async def outcome(self) -> Outcome:
+        """Run to the end, and return how it ended.
+
+        Raises:
+            JournalError: the journal failed, or the run was taken over; no outcome is written.
+        """
+        self._events = await self._journal.events()
+        finished = next((e for e in reversed(self._events) if isinstance(e, RunFinished)), None)
+        if finished is not None:
+            return finished.outcome
+        self._ledger.recount(self._events)
+        try:
+            async with self._server.open():
+                return await self._work()
+        except Exception as error:  # noqa: BLE001 - the runner's edge: every run ends in an outcome
+            return await self._outcome_of(only(error))
+
+    async def _emit(self, *events: Event) -> None:
+        await self._emit_on(*events)
+        self._events.extend(events)
+
+    def interrupted(self) -> Outcome:
+        """Return the outcome of a run that is being cancelled."""
+        hint = f"go on with: orchestrate issue {self._run.issue.key}"
+        return self._outcome("cancelled", "", error="it was interrupted", hint=hint)
+
+    # -- the work --------------------------------------------------------------------------
+
+    async def _work(self) -> Outcome:
+        session = await self._session()
+        async with anyio.create_task_group() as tasks:
+            snapshots = ServerSnapshots(self._server, self._emit, tasks)
+            snapshots.resume(session, self._events)
+            agent = self._agent(session, snapshots)
+            if len(session.transcript) == 0:
+                agent.prompt(self._first_message(), "issue")
+            tasks.start_soon(self._start_ahead)
+            tasks.start_soon(self._look_at_checkout)
+            outcome = await self._rounds(agent, snapshots)
+            tasks.cancel_scope.cancel()
+        return outcome
+
+    async def _rounds(self, agent: Agent, snapshots: ServerSnapshots) -> Outcome:
+        """Let the agent work and the gates judge, until one of them has the last word."""
+        while True:
+            ending = await self._agent_works(agent)
+            await snapshots.settled()
+            if ending.kind != "finished":
+                return await self._stopped(ending)
+            collected = await self._collect(agent.session)
+            if not collected.changed:
+                return await self._finish(
+                    self._outcome(
+                        "needs_human",
+                        ending.words,
+                        error="the agent changed nothing",
+                        hint="read its last words; say more in the issue and run it with --new",
+                    )
+                )
+            verdicts = await self._judge(collected)
+            failed = [one for one in verdicts if one.state == "failed"]
+            if not failed:
+                return await self._deliver(ending, collected, verdicts)
+            left = self._means.gate_rounds - collected.round
+            if left < 0:
+                return await self._gates_failed(ending, collected, verdicts)
+            for verdict in failed:
+                self._show(Notice(f"gate {verdict.gate} failed: {verdict.reason}"))
+            agent.prompt(prompts.gate_message(failed, left), "gates")
+
+    async def _agent_works(self, agent: Agent) -> Ending:
+        wall = self._run.limits.wall_s
+        if wall is None:
+            return await agent.run()
+        with anyio.move_on_after(max(wall - self._elapsed(), 0)):
+            return await agent.run()
+        return Ending("limit", error=f"the limit of {wall / 60:g} minutes was reached")
+
+    async def _session(self) -> Session:
+        cwd = self._workspace.layout.workspace
+        session = Session.rebuilt(AUTHOR, self._events, cwd)
+        if session is None:
+            allowed = self._allowed()
+            head = encode_head(prompts.system_prompt(self._definition), toolbox.specs(allowed))
+            opened = TranscriptOpened(AUTHOR, head)
+            await self._emit(opened)
+            session = Session.rebuilt(AUTHOR, [opened], cwd)
+        if session is None:
+            raise AssertionError("a session that was just opened is there")
+        self._interrupted = session.reply is not None
+        return session
+
+    def _allowed(self) -> list[str]:
+        names = [spec.name for spec in toolbox.specs(toolbox.every_tool())]
+        tools = self._definition.tools
+        return [name for name in names if tools is None or name in tools]
+
+    def _agent(self, session: Session, snapshots: ServerSnapshots) -> Agent:
+        return Agent(
+            session=session,
+            model=self._run.model,
+            client=self._means.client,
+            tools=toolbox.Toolbox(self._server, self._definition.tools),
+            ledger=self._ledger,
+            snapshots=snapshots,
+            emit=self._emit,
+            show=self._show,
+            clock=self._means.clock,
+            patience=self._means.patience,
+            dice=self._means.dice,
+        )
+
+    def _first_message(self) -> str:
+        return prompts.first_message(
+            self._run.issue,
+            branch=self._run.branch,
+            guidance=self._means.guidance,
+            notes=self._means.notes,
+        )
+
+    # -- the workspace ---------------------------------------------------------------------
+
+    async def _prepare(self, launch: Callable[[], Awaitable[toolbox.Ask]]) -> None:
+        """Pin the base, so that no gc takes it away, and have the workspace where it was."""
+        pin, base = f"{self._refs}/base", self._run.base_commit
+        await anyio.to_thread.run_sync(self._means.repository.set_ref, pin, base)
+        await put_back(self._workspace, launch, self._events, interrupted=self._interrupted)
+        self._interrupted = False
+
+    async def _start_ahead(self) -> None:
+        """Have workspace, sandbox, server and validation ready when the first call comes."""
+        try:
+            await self._server.start()
+            await anyio.to_thread.run_sync(toolbox.warm_up)
+        except OrchestratorError:
+            return  # the first call meets the same error, where it can be told
+
+    async def _look_at_checkout(self) -> None:
+        """Tell the user of changes that are not part of the run."""
+        if await anyio.to_thread.run_sync(self._means.repository.is_dirty):
+            self._notes = (UNCOMMITTED,)
+            self._show(Notice(UNCOMMITTED))
+
+    # -- collecting and judging ------------------------------------------------------------
+
+    async def _collect(self, session: Session) -> Collected:
+        """Bring the work out, once a round."""
+        number = sum(isinstance(e, Prompted) and e.cause == "gates" for e in self._events) + 1
+        done = [e for e in self._events if isinstance(e, Collected) and e.round == number]
+        if done:
+            return done[0]
+        turn = session.turn - 1
+        work = await self._brought_out(turn)
+        repository = self._means.repository
+        tree = await anyio.to_thread.run_sync(repository.tree, work.commit)
+        base_tree = await anyio.to_thread.run_sync(repository.tree, self._run.base_commit)
+        collected = Collected(number, work.commit, tree, tree != base_tree, work.notes)
+        events: list[Event] = [collected]
+        if not any(isinstance(e, SnapshotTaken) and e.turn == turn for e in self._events):
+            events.insert(0, SnapshotTaken(AUTHOR, turn, work.snapshot))
+        await self._emit(*events)
+        return collected
+
+    async def _brought_out(self, turn: int) -> CollectedWork:
+        collector = Collector(
+            workspace=self._workspace,
+            server=self._server,
+            repository=self._means.repository,
+            pack_limit=self._means.pack_limit,
+        )
+        message = prompts.commit_message(self._run.issue)
+        work = await collector.collect(message=message, turn=turn)
+        set_ref, ref = self._means.repository.set_ref, f"{self._refs}/head"
+        await anyio.to_thread.run_sync(set_ref, ref, work.commit)
+        return work
+
+    async def _judge(self, collected: Collected) -> list[Verdict]:
+        change = CommittedChange(
+            folder=self._means.folder / "gates",
+            repository=self._means.repository,
+            sandbox=self._means.sandbox,
+            issue_key=self._run.issue.key,
+            branch=self._run.branch,
+            base=self._run.base_commit,
+            commit=collected.commit,
+            tree=collected.tree,
+            clock=self._means.clock,
+        )
+        return await judge_change(
+            change, self._means.gates, self._events, self._emit, number=collected.round
+        )
+
+    # -- ends ------------------------------------------------------------------------------
+
+    async def _deliver(
+        self, ending: Ending, collected: Collected, verdicts: Sequence[Verdict]
+    ) -> Outcome:
+        branch, commit = self._run.branch, collected.commit
+        if not any(isinstance(e, BranchSet) for e in self._events):
+            intent = BranchIntended(branch, commit)
+            await deliver_branch(
+                self._means.repository, branch, commit, self._emit, intended=intent in self._events
+            )
+        tested = any(one.tests for one in verdicts)
+        notes = collected.notes
+        if not tested:
+            notes = (*notes, "nothing was tested: no gate executed a test")
+        outcome = self._outcome("done", ending.words, branch=branch, commit=commit, notes=notes)
+        return await self._finish(await self._with_work(outcome, commit, verdicts))
+
+    async def _gates_failed(
+        self, ending: Ending, collected: Collected, verdicts: Sequence[Verdict]
+    ) -> Outcome:
+        failed = ", ".join(one.gate for one in verdicts if one.state == "failed")
+        outcome = self._outcome(
+            "gate_failed",
+            ending.words,
+            commit=collected.commit,
+            error=f"failed: {failed}",
+            hint=f"the work is kept: git branch NAME {self._refs}/head",
+            notes=collected.notes,
+        )
+        return await self._finish(await self._with_work(outcome, collected.commit, verdicts))
+
+    async def _stopped(self, ending: Ending) -> Outcome:
+        status = STATUS[ending.kind]
+        outcome = self._outcome(status, ending.words, error=ending.error, hint=ending.hint)
+        if status in {"limit_reached", "unavailable"}:
+            return outcome
+        return await self._finish(await self._rescued(outcome))
+
+    async def _rescued(self, outcome: Outcome) -> Outcome:
+        """Keep work that nobody judged under a ref, where there is any."""
+        try:
+            work = await self._brought_out(outcome.turns)
+        except OrchestratorError as error:
+            note = f"the work could not be brought out ({error}); it is in {self._workspace.work}"
+            return dataclasses.replace(outcome, notes=(*outcome.notes, note))
+        if work.commit == self._run.base_commit:
+            return outcome
+        hint = f"its work is kept: git branch NAME {self._refs}/head"
+        kept = dataclasses.replace(outcome, commit=work.commit, hint=outcome.hint or hint)
+        return await self._with_work(kept, work.commit, ())
+
+    async def _with_work(
+        self, outcome: Outcome, commit: str, verdicts: Sequence[Verdict]
+    ) -> Outcome:
+        stat = self._means.repository.diff_stat
+        diff: DiffStat = await anyio.to_thread.run_sync(stat, self._run.base_commit, commit)
+        return dataclasses.replace(outcome, diff=diff, verdicts=tuple(verdicts))
+
+    async def _finish(self, outcome: Outcome) -> Outcome:
+        await self._emit(RunFinished(outcome))
+        return outcome
+
+    async def _outcome_of(self, error: BaseException) -> Outcome:
+        """Turn what was raised into an outcome; what must pass, passes."""
+        if isinstance(error, JournalError) or not isinstance(error, Exception):
+            raise error
+        last = next((e for e in reversed(self._events) if isinstance(e, ModelReplied)), None)
+        words = words_of(last) if last else ""
+        hint = error.hint if isinstance(error, OrchestratorError) else ""
+        machine = isinstance(error, SandboxUnavailable | WorkspaceError) or (
+            isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+        )
+        if machine:
+            return self._outcome("unavailable", words, error=str(error), hint=hint)
+        said = (
+            str(error)
+            if isinstance(error, OrchestratorError)
+            else f"{type(error).__name__}: {error}"
+        )
+        where = hint or f"its work tree is kept in {self._workspace.work}"
+        return await self._finish(self._outcome("failed", words, error=said, hint=where))
+
+    def _outcome(  # noqa: PLR0913 - one value a part
+        self,
+        status: OutcomeStatus,
+        summary: str,
+        *,
+        branch: str = "",
+        commit: str = "",
+        error: str = "",
+        hint: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> Outcome:
+        ledger = self._ledger
+        return Outcome(
+            status=status,
+            run=self._run.run_id,
+            issue=self._run.issue.key,
+            agent=self._run.route.agent,
+            model=self._run.model,
+            summary=prompts.cleaned(summary),
+            branch=branch,
+            commit=commit,
+            usage=ledger.usage,
+            cost_usd=round(ledger.spent_usd, 6),
+            turns=ledger.turns,
+            error=error,
+            hint=hint,
+            scripted=self._run.scripted,
+            notes=(*self._notes, *notes),
+        )

@@ -1,0 +1,113 @@
+"""What every sandbox looks like inside, whatever builds its walls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.records import Mount
+
+HOME = "/home/agent"
+TOOLCHAINS = "/opt/toolchains"
+
+ENVIRONMENT = {
+    "USER": "agent",
+    "LOGNAME": "agent",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "EDITOR": "false",
+    "GIT_EDITOR": "false",
+    "GIT_TERMINAL_PROMPT": "0",
+    "CI": "1",
+    "NO_COLOR": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+}
+SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+
+SYSTEM_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/nsswitch.conf",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/mime.types",
+    "/etc/bash.bashrc",
+    "/etc/inputrc",
+    "/etc/fonts",
+    "/etc/java-17-openjdk",
+    "/etc/java-21-openjdk",
+)
+"""What of /etc is shown: nothing that can hold a secret, since root may read every file it owns."""
+
+OWN_FILES = {
+    "passwd": (
+        "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+        f"agent:x:1000:1000:agent:{HOME}:/bin/bash\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    ),
+    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+}
+
+
+def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:
+    """Find what PATH names outside the system's folders.
+
+    A prefix (``bin`` beside ``lib``) is shown whole, any other folder by itself; what lies below
+    a home directory appears under another path, so that no host path is seen inside. Folders of
+    shims are left out: they are scripts that point elsewhere.
+
+    Returns:
+        The mounts, and the folders to put in front of PATH inside.
+    """
+    mounts: list[Mount] = []
+    path: list[str] = []
+    home = os.path.realpath(environment.get("HOME") or "/nonexistent")
+    for entry in environment.get("PATH", "").split(os.pathsep):
+        folder = os.path.realpath(entry)
+        system = folder.startswith(("/usr/", "/bin", "/sbin")) or folder == "/usr"
+        if not entry.startswith("/") or system or not Path(folder).is_dir():
+            continue
+        root = _root(Path(folder), home)
+        if root is None:
+            continue
+        target = _target(root, home, len(mounts))
+        if all(mount.source != str(root) for mount in mounts):
+            mounts.append(Mount(str(root), target))
+        mount = next(one for one in mounts if one.source == str(root))
+        inside = mount.target + folder[len(str(root)) :]
+        if inside not in path:
+            path.append(inside)
+    return mounts, path
+
+
+def _root(folder: Path, home: str) -> Path | None:
+    """Choose what to show of a PATH folder; never a home directory, nor what holds others."""
+    if folder.name == "shims" or str(folder) in {"/", home}:
+        return None
+    parent = folder.parent
+    prefix = folder.name == "bin" and (parent / "lib").is_dir()
+    private = str(parent) in {"/", home, f"{home}/.local"} or len(parent.parts) < 3
+    root = parent if prefix and not private else folder
+    # Nothing that holds the home directory is shown, whatever PATH says.
+    return None if Path(home).is_relative_to(root) else root
+
+
+def _target(root: Path, home: str, number: int) -> str:
+    below_home = str(root).startswith((f"{home}/", "/home/", "/root/", "/Users/"))
+    return f"{TOOLCHAINS}/{number}-{root.name}" if below_home else str(root)

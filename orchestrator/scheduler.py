@@ -1,0 +1,348 @@
+"""Runs of issues: fetched, routed, begun once, taken up again, and always ended in an outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from orchestrator.errors import ConfigError, IssueNotReady, JournalError, NoSuchRun, only
+from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
+from orchestrator.ports import EventSink, IssueTracker, RunJournal
+from orchestrator.records import PARKED, AgentDefinition, Issue, Limits, Outcome, Route, Run
+from orchestrator.runner import Runner
+
+QUEUE = 1000
+DRAIN_S = 5.0
+DONE_BEFORE = "this run was done before, and nothing was done now; --new runs the issue again"
+CLOSED = frozenset({"closed", "done", "resolved"})
+
+
+class OwnedJournal(RunJournal, Protocol):
+    """The journal of a run that this process owns."""
+
+    run: str
+    epoch: int
+
+
+class Journal(Protocol):
+    """The journal of all runs, as far as the scheduler needs it."""
+
+    async def begin(self, run: Run) -> OwnedJournal: ...
+    async def take_over(self, run: str) -> OwnedJournal: ...
+    async def unfinished(self, repo: str, issue: str) -> str | None: ...
+    async def done(self, repo: str, issue: str) -> tuple[Run, Outcome] | None: ...
+    async def attempts(self, repo: str, issue: str) -> int: ...
+    async def abandon(self, run: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for on one run; None leaves it to the configuration.
+
+    Attributes:
+        new: whether an unfinished run of the issue is given up for a new attempt.
+    """
+
+    agent: str | None = None
+    model: str | None = None
+    limit_usd: float | None = None
+    limit_turns: int | None = None
+    new: bool = False
+
+
+class Plans(Protocol):
+    """What the scheduler has to be told of agents, models and repositories."""
+
+    repo: str
+
+    def roster(self) -> Mapping[str, AgentDefinition]:
+        """Return the agents."""
+        ...
+
+    def route(self, issue: Issue, wanted: str | None) -> Route:
+        """Choose the agent."""
+        ...
+
+    def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
+        """Return the model's id, and whether its replies are scripted."""
+        ...
+
+    def limits(self, wish: Wish, before: Limits | None) -> Limits:
+        """Return a run's limits."""
+        ...
+
+    def require_price(self, run: Run) -> None:
+        """Refuse a run whose dollar limit cannot be kept."""
+        ...
+
+    async def place(self, issue: Issue) -> tuple[str, str]:
+        """Return the base commit and the branch."""
+        ...
+
+    async def ready(self) -> None:
+        """Prove what every run needs, before one is begun."""
+        ...
+
+    def runner(
+        self,
+        run: Run,
+        agent: AgentDefinition,
+        journal: RunJournal,
+        emit: Callable[..., Awaitable[None]],
+        show: Callable[[Signal], None],
+    ) -> Runner:
+        """Return what does the run."""
+        ...
+
+    async def finished(self, run: Run, outcome: Outcome) -> None:
+        """Keep the report, and drop what is no longer needed."""
+        ...
+
+
+class Scheduler:
+    """Begins runs, takes them up again, and sees to it that each ends in an outcome.
+
+    Args:
+        tracker: where issues come from.
+        journal: where runs are kept.
+        plans: agents, models, repository.
+        sinks: are told of events and signals.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracker: IssueTracker,
+        journal: Journal,
+        plans: Plans,
+        sinks: Sequence[EventSink] = (),
+    ) -> None:
+        self._tracker = tracker
+        self._journal = journal
+        self._plans = plans
+        self._sinks = tuple(sinks)
+
+    async def run_issue(self, key: str, wish: Wish) -> Outcome:
+        """Work on an issue: begin a run, or go on with its unfinished one.
+
+        Raises:
+            OrchestratorError: the run cannot be begun; what happens later is an outcome.
+        """
+        unfinished = await self._journal.unfinished(self._plans.repo, key)
+        if unfinished is not None and not wish.new:
+            return await self.resume(unfinished, wish)
+        done = None if wish.new else await self._journal.done(self._plans.repo, key)
+        if done is not None:
+            return await self._told_again(*done)
+        issue = await self._tracker.fetch(key)
+        await self._require_ready(issue)
+        if unfinished is not None:
+            # Taken over first, so that a process that still works on it is told apart and refused.
+            await self._journal.take_over(unfinished)
+            await self._journal.abandon(unfinished)
+        await self._plans.ready()
+        run, agent = await self._planned(issue, wish)
+        journal = await self._journal.begin(run)
+        return await self._work(run, agent, journal, RunStarted(run, agent))
+
+    async def _told_again(self, run: Run, outcome: Outcome) -> Outcome:
+        """Return the outcome of a run that is done; what may have been cut off is completed."""
+        await self._plans.finished(run, outcome)
+        await self._tracker.report(run.issue, outcome)
+        return dataclasses.replace(outcome, notes=(*outcome.notes, DONE_BEFORE))
+
+    async def resume(self, run_id: str, wish: Wish) -> Outcome:
+        """Go on with a run; higher limits are accepted.
+
+        Raises:
+            OrchestratorError: there is no such run, or another process works on it.
+        """
+        await self._plans.ready()
+        journal = await self._journal.take_over(run_id)
+        events = await journal.events()
+        started = next((e for e in events if isinstance(e, RunStarted)), None)
+        if started is None:
+            await self._journal.abandon(run_id)
+            raise NoSuchRun(f"run {run_id} never began", hint="start the issue again")
+        last = next((e.run for e in reversed(events) if isinstance(e, RunResumed)), started.run)
+        if wish.agent not in {None, last.route.agent}:
+            raise ConfigError(
+                f"run {run_id} is {last.route.agent}'s",
+                hint="give it up with --new, or leave out --agent",
+            )
+        model, scripted = last.model, last.scripted
+        if wish.model is not None:
+            model, scripted = self._plans.model_for(started.agent, wish.model)
+        run = dataclasses.replace(
+            last, limits=self._plans.limits(wish, last.limits), model=model, scripted=scripted
+        )
+        return await self._work(run, started.agent, journal, RunResumed(journal.epoch, run))
+
+    async def _planned(self, issue: Issue, wish: Wish) -> tuple[Run, AgentDefinition]:
+        route = self._plans.route(issue, wish.agent)
+        agent = self._plans.roster()[route.agent]
+        model, scripted = self._plans.model_for(agent, wish.model)
+        limits = self._plans.limits(wish, None)
+        run_id = f"{issue.key}-{secrets.token_hex(4)}"
+        base, branch = await self._plans.place(issue)
+        attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1
+        run = Run(
+            run_id=run_id,
+            repo=self._plans.repo,
+            issue=issue,
+            route=route,
+            attempt=attempt,
+            limits=limits,
+            base_commit=base,
+            branch=branch,
+            model=model,
+            scripted=scripted,
+        )
+        self._plans.require_price(run)
+        return run, agent
+
+    async def _require_ready(self, issue: Issue) -> None:
+        if issue.state.lower() in CLOSED:
+            raise IssueNotReady(f"issue {issue.key} is {issue.state}", hint="reopen it first")
+        for key in issue.blocked_by:
+            blocker = await self._tracker.fetch(key.lstrip("#"))
+            if blocker.state.lower() not in CLOSED:
+                raise IssueNotReady(
+                    f"issue {issue.key} is blocked by {blocker.key}, which is {blocker.state}",
+                    hint=f"resolve issue {blocker.key} first, or take it out of blocked_by",
+                )
+
+    async def _work(
+        self, run: Run, agent: AgentDefinition, journal: OwnedJournal, first: Event
+    ) -> Outcome:
+        try:
+            async with anyio.create_task_group() as tasks:
+                broadcast = Broadcast(journal, self._sinks, tasks)
+                try:
+                    outcome = await self._watched(run, agent, journal, broadcast, first)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await broadcast.drained()
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise only(group) from None
+        return outcome
+
+    async def _watched(
+        self,
+        run: Run,
+        agent: AgentDefinition,
+        journal: OwnedJournal,
+        broadcast: Broadcast,
+        first: Event,
+    ) -> Outcome:
+        """Do the run; an interruption parks it before it passes on."""
+        await broadcast.emit(first)
+        runner = self._plans.runner(run, agent, journal, broadcast.emit, broadcast.show)
+        try:
+            outcome = await runner.outcome()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self._park(runner.interrupted(), run, journal, broadcast)
+            raise
+        if outcome.status in PARKED:
+            outcome = dataclasses.replace(outcome, hint=outcome.hint or go_on(run))
+            await self._park(outcome, run, journal, broadcast)
+            return outcome
+        await self._plans.finished(run, outcome)
+        await self._tracker.report(run.issue, outcome)
+        return outcome
+
+    async def _park(
+        self, outcome: Outcome, run: Run, journal: OwnedJournal, broadcast: Broadcast
+    ) -> None:
+        try:
+            await broadcast.emit(RunParked(journal.epoch, outcome))
+        except JournalError:
+            # What stopped the run may be the journal's own disk: resume needs no such event.
+            broadcast.show(
+                Notice("the stop could not be journaled; the run can go on all the same")
+            )
+        await self._plans.finished(run, outcome)
+
+
+def go_on(run: Run) -> str:
+    """Say how a parked run goes on."""
+    return f"go on with: orchestrate issue {run.issue.key}"
+
+
+class Broadcast:
+    """The only writer of events: the journal first, then every sink, which can hold nothing up.
+
+    Args:
+        journal: the run's journal.
+        sinks: each drains a queue of its own; a long one drops signals, never events.
+        tasks: where the draining runs.
+    """
+
+    def __init__(
+        self, journal: RunJournal, sinks: Sequence[EventSink], tasks: anyio.abc.TaskGroup
+    ) -> None:
+        self._journal = journal
+        self._queues = []
+        self._left = 0
+        self._scopes: list[anyio.CancelScope] = []
+        self._empty = anyio.Event()
+        for sink in sinks:
+            send, receive = anyio.create_memory_object_stream[Event | Signal](math.inf)
+            self._queues.append(send)
+            self._left += 1
+            tasks.start_soon(self._drain, sink, receive)
+
+    async def emit(self, *events: Event) -> None:
+        """Record events; when this returns they are on disk."""
+        await self._journal.append(*events)
+        for event in events:
+            self._offer(event)
+
+    def show(self, signal: Signal) -> None:
+        """Show a signal; a sink that is far behind misses it."""
+        self._offer(signal, most=QUEUE)
+
+    def _offer(self, item: Event | Signal, most: float = math.inf) -> None:
+        for queue in self._queues:
+            if queue.statistics().current_buffer_used >= most:
+                continue
+            try:
+                queue.send_nowait(item)
+            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                continue
+
+    async def drained(self) -> None:
+        """Let the sinks see what is left, for a bounded time."""
+        for queue in self._queues:
+            queue.close()
+        with anyio.move_on_after(DRAIN_S):
+            while self._left:
+                await self._empty.wait()
+        for scope in self._scopes:
+            scope.cancel()
+
+    async def _drain(
+        self, sink: EventSink, receive: anyio.abc.ObjectReceiveStream[Event | Signal]
+    ) -> None:
+        # Shielded, so that an interruption is still told; ``drained`` ends it.
+        scope = anyio.CancelScope(shield=True)
+        self._scopes.append(scope)
+        with scope:
+            async with receive:
+                async for item in receive:
+                    try:
+                        await sink(item)
+                    except Exception:  # noqa: BLE001 - a sink's fault is not the run's
+                        break
+        self._left -= 1
+        if not self._left:
+            self._empty.set()

@@ -1,0 +1,104 @@
+"""Where a session of turns stands, rebuilt from the journal's events after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from orchestrator.events import (
+    Event,
+    ModelReplied,
+    Prompted,
+    RequestIntended,
+    ToolsReturned,
+    TranscriptOpened,
+)
+from orchestrator.transcript import Transcript, count_blocks
+from orchestrator_tools.contract import Block, StateChange, ToolCall, ToolState
+
+
+@dataclass(slots=True)
+class Session:
+    """Where a session of turns stands; rebuilt from the journal's events after a stop.
+
+    Attributes:
+        turn: the number of the turn whose reply is awaited, or whose calls are to be run.
+        reply: the reply whose tool calls are not answered yet.
+        final: the last reply, if it ended the work.
+        ran: the last turn that ran a call which cannot be repeated.
+        attempts: attempts at the current turn's reply so far.
+        cut: whether the last reply was cut and waits for a request to go on.
+    """
+
+    name: str
+    transcript: Transcript
+    tools: ToolState
+    turn: int = 1
+    reply: ModelReplied | None = None
+    final: ModelReplied | None = None
+    ran: int = 0
+    attempts: int = 0
+    cut: bool = False
+
+    @classmethod
+    def rebuilt(cls, name: str, events: Sequence[Event], cwd: str) -> Session | None:
+        """Rebuild a session from a run's events; None if it was never opened."""
+        head = next(
+            (e.head for e in events if isinstance(e, TranscriptOpened) and e.session == name), None
+        )
+        if head is None:
+            return None
+        session = cls(name=name, transcript=Transcript(head), tools=ToolState(cwd=cwd))
+        kinds = Prompted | ModelReplied | ToolsReturned | RequestIntended
+        for event in events:
+            if isinstance(event, kinds) and event.session == name:
+                session.apply(event)
+        return session
+
+    def apply(self, event: Prompted | ModelReplied | ToolsReturned | RequestIntended) -> None:
+        """Move on by one event."""
+        match event:
+            case RequestIntended():
+                self.attempts = event.attempt
+            case Prompted():
+                self.transcript.append(event.message, blocks=count_blocks(event.message))
+                self.final = None
+                self.cut = False
+                self.turn, self.attempts = event.turn, 0
+            case ModelReplied():
+                self._apply_reply(event)
+            case ToolsReturned():
+                self.transcript.append(event.message, blocks=count_blocks(event.message))
+                self.tools = self.tools.after(StateChange(cwd=event.cwd, seen=event.seen))
+                self.reply = None
+                self.turn, self.attempts = event.turn + 1, 0
+                if event.ran:
+                    self.ran = event.turn
+
+    def _apply_reply(self, event: ModelReplied) -> None:
+        blocks = count_blocks(event.message)
+        if blocks:
+            self.transcript.append(event.message, blocks=blocks)
+        if event.stop_reason in {"tool_use", "max_tokens"} and calls_of(event):
+            self.reply = event
+            return
+        self.cut = event.stop_reason == "max_tokens"
+        self.final = None if self.cut or event.stop_reason == "pause_turn" else event
+        self.turn, self.attempts = event.turn + 1, 0
+
+
+def calls_of(reply: ModelReplied) -> list[ToolCall]:
+    """Return the tool calls of a reply."""
+    return [
+        ToolCall(call_id=str(one["id"]), tool=str(one["name"]), arguments=one.get("input") or {})
+        for one in orjson.loads(reply.message)["content"]
+        if one.get("type") == "tool_use"
+    ]
+
+
+def words_of(reply: ModelReplied) -> str:
+    """Return the text of a reply."""
+    blocks: list[Block] = orjson.loads(reply.message)["content"]
+    return "\n".join(str(one["text"]) for one in blocks if one.get("type") == "text").strip()

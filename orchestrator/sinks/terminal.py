@@ -1,0 +1,114 @@
+"""What a person sees while a run goes on: a line a turn and a line a tool."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+import orjson
+
+from orchestrator.events import (
+    BranchSet,
+    CallSummary,
+    Collected,
+    Event,
+    GateJudged,
+    ModelReplied,
+    Notice,
+    RequestFailed,
+    RunResumed,
+    RunStarted,
+    Signal,
+    ToolsReturned,
+    ToolStarted,
+    Waiting,
+)
+from orchestrator.sinks.plain import line
+
+SLOW_S = 2.0
+STYLES = {"dim": "2", "red": "31", "green": "32", "bold": "1"}
+MARKS = {
+    "passed": ("passed", "green"),
+    "failed": ("FAILED", "red"),
+    "not_executed": ("not executed", "dim"),
+}
+
+
+class TerminalSink:
+    """Writes progress lines.
+
+    Args:
+        stream: where to; usually stderr.
+        colour: whether styles may be used.
+    """
+
+    def __init__(self, stream: TextIO, *, colour: bool) -> None:
+        self._stream = stream
+        self._colour = colour
+
+    async def __call__(self, event: Event | Signal) -> None:
+        """Show one event or signal."""
+        for text in self._lines(event):
+            self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def _lines(self, event: Event | Signal) -> list[str]:
+        text = ""
+        match event:
+            case RunStarted():
+                return self._beginning(event)
+            case ToolsReturned(calls=calls):
+                return [
+                    self._ended(one) for one in calls if one.is_error or one.duration_s >= SLOW_S
+                ]
+            case RunResumed(run=run):
+                text = self._styled(line(f"run {run.run_id} goes on"), "bold")
+            case ModelReplied():
+                text = self._turn(event)
+            case ToolStarted(tool=tool, about=about):
+                text = f"  {line(tool):<5} {line(about, 90)}"
+            case Collected(commit=commit):
+                text = self._styled(f"collected commit {commit[:12]}", "dim")
+            case GateJudged(verdict=verdict):
+                word, style = MARKS[verdict.state]
+                text = f"gate {line(verdict.gate)}: {self._styled(word, style)} "
+                text += f"({line(verdict.reason)})"
+            case BranchSet(branch=branch):
+                text = f"branch {line(branch)}"
+            case RequestFailed() | Waiting() | Notice():
+                text = self._styled(line(_told(event), 160), "dim")
+            case _:
+                pass
+        return [text] if text else []
+
+    def _beginning(self, event: RunStarted) -> list[str]:
+        run = event.run
+        model = "scripted replies: no model is asked" if run.scripted else run.model
+        about = f"issue {run.issue.key} -> {event.agent.name} ({run.route.reason}), {model}"
+        return [self._styled(line(about), "bold")]
+
+    def _ended(self, call: CallSummary) -> str:
+        word = "failed" if call.is_error else "took"
+        return self._styled(f"  {line(call.tool)} {word} {call.duration_s:.1f} s", "dim")
+
+    def _turn(self, event: ModelReplied) -> str:
+        usage = event.usage
+        blocks = orjson.loads(event.message)["content"]
+        said = next((str(one["text"]) for one in blocks if one.get("type") == "text"), "")
+        parts = [self._styled(f"turn {event.turn}", "bold"), line(said, 70)]
+        if usage.prompt_tokens:
+            counts = f"{usage.prompt_tokens} in, {usage.output_tokens} out, ${event.cost_usd:.4f}"
+            parts.append(self._styled(f"({counts})", "dim"))
+        return " ".join(part for part in parts if part)
+
+    def _styled(self, text: str, style: str) -> str:
+        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour else text
+
+
+def _told(event: RequestFailed | Waiting | Notice) -> str:
+    match event:
+        case RequestFailed(error=error):
+            return f"no reply: {error}"
+        case Waiting(seconds=seconds):
+            return f"trying again in {seconds:.1f} s"
+        case Notice(text=text):
+            return text

@@ -1,0 +1,194 @@
+"""The state of a run's workspace: kept beside the turns, and put back after an interruption.
+
+A turn whose calls cannot be repeated (Bash) is followed by a snapshot. Writes and edits need
+none: on files that were put back they are repeated from the journal, and give the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from orchestrator import toolbox
+from orchestrator.errors import OrchestratorError, WorkspaceError, only
+from orchestrator.events import AUTHOR, Event, ModelReplied, SnapshotTaken, ToolsReturned
+from orchestrator.session import Session, calls_of
+from orchestrator.workspaces import Workspace
+from orchestrator_tools.contract import StateChange, ToolState
+
+OPERATION_S = 180.0
+YIELD_S = 0.004
+
+
+async def put_back(
+    workspace: Workspace,
+    launch: Callable[[], Awaitable[toolbox.Ask]],
+    events: Sequence[Event],
+    *,
+    interrupted: bool,
+) -> None:
+    """Make a run's workspace, start its server, and undo what an interrupted turn did.
+
+    Args:
+        workspace: the run's workspace; what is there already is kept.
+        launch: starts the tool server and returns what asks it.
+        events: the run's events so far.
+        interrupted: whether the last reply's calls may have been begun.
+
+    Raises:
+        WorkspaceError: the workspace cannot be made, or not be put back.
+    """
+    kept = next((e for e in reversed(events) if isinstance(e, SnapshotTaken)), None)
+    at = kept.turn if kept else 0
+    ran = max((e.turn for e in events if isinstance(e, ToolsReturned) and e.ran), default=0)
+    # Where the snapshot after the last turn that ran something is missing, no call has been
+    # started since that changes files: the state is that turn's.
+    undo = interrupted and ran <= at
+    if undo and kept is None:
+        await anyio.to_thread.run_sync(workspace.clear)
+    ask = await _made(workspace, launch)
+    if undo:
+        if kept is not None:
+            await _asked(ask, {"op": "restore", "snapshot": kept.snapshot})
+        await _redo(ask, events, after=at, cwd=workspace.layout.workspace)
+
+
+async def _made(workspace: Workspace, launch: Callable[[], Awaitable[toolbox.Ask]]) -> toolbox.Ask:
+    """Fill the work tree while the server starts."""
+    fresh = await anyio.to_thread.run_sync(workspace.lay_out)
+    started: list[toolbox.Ask] = []
+    try:
+        async with anyio.create_task_group() as tasks:
+            if fresh:
+                tasks.start_soon(anyio.to_thread.run_sync, workspace.check_out)
+            started.append(await launch())
+    except BaseExceptionGroup as group:
+        # One error, so that who waits for the workspace can tell it from others.
+        raise only(group) from None
+    return started[0]
+
+
+async def _redo(ask: toolbox.Ask, events: Sequence[Event], *, after: int, cwd: str) -> None:
+    """Repeat the writes and edits of the finished turns that came after the last snapshot."""
+    state = ToolState(cwd=cwd)
+    specs = toolbox.specs(toolbox.every_tool())
+    repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
+    replies = {e.turn: e for e in events if isinstance(e, ModelReplied)}
+    for event in events:
+        if not isinstance(event, ToolsReturned):
+            continue
+        reply = replies[event.turn]
+        for call in calls_of(reply) if event.turn > after else []:
+            if call.tool in repeatable and call.call_id not in reply.broken_calls:
+                message = {"op": "redo", "tool": call.tool, "arguments": call.arguments}
+                message |= {"cwd": state.cwd, "seen": dict(state.seen), "after": event.seen}
+                said = await _asked(ask, message)
+                state = state.after(StateChange(seen=dict(said.get("seen") or {})))
+        state = state.after(StateChange(cwd=event.cwd, seen=event.seen))
+
+
+async def _asked(ask: toolbox.Ask, message: Mapping[str, object]) -> dict[str, Any]:
+    try:
+        with anyio.fail_after(OPERATION_S):
+            answer = await ask(message)
+    except (toolbox.ServerGone, TimeoutError, ValueError) as error:
+        raise WorkspaceError(f"the workspace cannot be put back: {error}") from None
+    if "error" in answer:
+        raise WorkspaceError(
+            f"the workspace cannot be put back to where it was: {answer['error']}",
+            hint="start anew with --new",
+        )
+    return answer
+
+
+class ServerSnapshots:
+    """Keeps the workspace's state through the tool server, beside the next request."""
+
+    def __init__(
+        self,
+        server: toolbox.ToolServer,
+        emit: Callable[..., Awaitable[None]],
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self._server = server
+        self._emit = emit
+        self._tasks = tasks
+        self._done: anyio.Event | None = None
+        self._wanted = anyio.Event()
+        self._problem: Exception | None = None
+        self._owed = 0
+        self._notes: list[str] = []
+
+    def resume(self, session: Session, events: Sequence[Event]) -> None:
+        """Take up a snapshot that an earlier process owed."""
+        taken = max((e.turn for e in events if isinstance(e, SnapshotTaken)), default=0)
+        self._owed = session.ran if session.ran > taken else 0
+
+    def begin(self, turn: int) -> None:
+        """Start keeping the state after a turn; returns at once."""
+        self._owed = 0
+        self._done = anyio.Event()
+        self._wanted = anyio.Event()
+        self._tasks.start_soon(self._take, turn, self._done)
+
+    async def settled(self) -> None:
+        """Wait until the last state is kept and journaled.
+
+        Raises:
+            WorkspaceError: it could not be kept.
+        """
+        if self._owed:
+            self.begin(self._owed)
+        if self._done is not None:
+            self._wanted.set()
+            await self._done.wait()
+            self._done = None
+        if self._problem is not None:
+            raise self._problem
+
+    def notes(self) -> list[str]:
+        """Return what the model should be told, once."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    async def _take(self, turn: int, done: anyio.Event) -> None:
+        try:
+            # The next request goes out first, unless someone waits already.
+            with anyio.move_on_after(YIELD_S):
+                await self._wanted.wait()
+            said = await operation(self._server, {"op": "snapshot", "turn": turn})
+            aside = [str(one) for one in said.get("aside") or []]
+            if aside:
+                named = ", ".join(aside[:5])
+                self._notes.append(
+                    f"A git repository inside the workspace was set aside ({named}); "
+                    "its files stay as plain files."
+                )
+            await self._emit(SnapshotTaken(AUTHOR, turn, str(said["snapshot"])))
+        except OrchestratorError as error:
+            self._problem = error
+        finally:
+            done.set()
+
+
+async def operation(server: toolbox.ToolServer, message: dict[str, object]) -> dict[str, Any]:
+    """Have the server do one thing to the workspace; a server that was ended gets a second try.
+
+    Raises:
+        WorkspaceError: it failed.
+    """
+    for last in (False, True):
+        try:
+            answer = await server.ask(message, seconds=OPERATION_S)
+        except toolbox.ServerGone as gone:
+            if last:
+                raise WorkspaceError(f"the workspace's {message['op']} failed: {gone}") from None
+            continue
+        if "error" in answer:
+            raise WorkspaceError(f"the workspace's {message['op']} failed: {answer['error']}")
+        return answer
+    raise AssertionError("unreachable")

@@ -1,0 +1,361 @@
+"""The tools one agent may use, bound to one sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from orchestrator import arguments
+from orchestrator.errors import SandboxUnavailable, only
+from orchestrator.ports import Sandbox, SandboxProcess
+from orchestrator.records import SandboxSpec
+from orchestrator_tools import bash, table
+from orchestrator_tools.contract import (
+    LINE_LIMIT,
+    StateChange,
+    ToolResult,
+    ToolSpec,
+    ToolState,
+    decode_line,
+    encode_line,
+    result_from_wire,
+    text_result,
+)
+
+START_S = 30.0
+CLOSE_S = 2.0
+CALL_S = 90.0
+MARGIN_S = 15.0
+
+Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Prepare = Callable[[Callable[[], Awaitable[Ask]]], Awaitable[None]]
+
+
+class ServerGone(Exception):
+    """The tool server ended, or no longer answers, while a call waited for it."""
+
+
+class ToolServer:
+    """The server inside one sandbox: started when needed, restarted when something ended it.
+
+    Used as an async context manager; when the block ends, everything inside the sandbox ends.
+
+    Args:
+        sandbox: the walls.
+        spec: tells what they show; asked anew at every start.
+        argv: the command that starts the server inside.
+        prepare: called with what starts the process, the first time; it makes the workspace.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        spec: Callable[[], SandboxSpec],
+        argv: Sequence[str],
+        *,
+        prepare: Prepare | None = None,
+    ) -> None:
+        self._sandbox = sandbox
+        self._spec = spec
+        self._argv = tuple(argv)
+        self._prepare = prepare
+        self._starting = anyio.Lock()
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._session: _Session | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[ToolServer]:
+        """Run the block with the server at hand."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                try:
+                    yield self
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self.stop()
+                    tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # The block's own error, as it was raised.
+            raise only(group) from None
+
+    async def stop(self) -> None:
+        """End the server and everything inside its sandbox; the next request starts it anew."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def start(self) -> None:
+        """Start the server ahead of the first call.
+
+        Raises:
+            SandboxUnavailable: it does not start.
+        """
+        await self._alive()
+
+    async def ask(self, message: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+        """Send one message and return its answer.
+
+        Raises:
+            ServerGone: the server ended, or did not answer in time; the next call restarts it.
+            SandboxUnavailable: it cannot be started.
+        """
+        session = await self._alive()
+        try:
+            with anyio.fail_after(seconds):
+                return await session.ask(message)
+        except TimeoutError:
+            await self._drop(session)
+            raise ServerGone(f"no answer within {seconds:g} s") from None
+        except ServerGone:
+            await self._drop(session)
+            raise
+
+    async def _drop(self, session: _Session) -> None:
+        if self._session is session:
+            self._session = None
+        await session.close()
+
+    async def _alive(self) -> _Session:
+        async with self._starting:
+            if self._session is None or self._session.ended:
+                if self._prepare is None:
+                    await self._launch()
+                else:
+                    try:
+                        await self._prepare(self._launch)
+                    except BaseException:
+                        # A server over a workspace that is not whole must not serve anybody.
+                        with anyio.CancelScope(shield=True):
+                            await self.stop()
+                        raise
+                    self._prepare = None
+            if self._session is None:
+                raise SandboxUnavailable("the tool server did not start")
+            return self._session
+
+    async def _launch(self) -> Ask:
+        if self._tasks is None:
+            raise SandboxUnavailable("the tool server is used outside its block")
+        session = await self._begin()
+        self._tasks.start_soon(session.read)
+        self._session = session
+        await session.wait_ready()
+        return session.ask
+
+    async def _begin(self) -> _Session:
+        """Start the process with a channel of its own.
+
+        The first process inside a sandbox holds the three standard streams, and a command could
+        open them there: the channel is none of them.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            number = theirs.fileno()
+            spec = self._spec()
+            told = (*spec.environment, ("ORCHESTRATE_CHANNEL", str(number)))
+            spec = dataclasses.replace(spec, environment=told)
+            process = await self._sandbox.start(self._argv, spec, pass_fds=(number,))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return _Session(process, await anyio.abc.UNIXSocketStream.from_socket(ours))
+
+
+class _Session:
+    """One life of the server process. What it says comes from inside, so nothing is assumed."""
+
+    def __init__(self, process: SandboxProcess, channel: anyio.abc.UNIXSocketStream) -> None:
+        self._process = process
+        self._channel = channel
+        self._waiting: dict[str, tuple[anyio.Event, list[dict[str, Any]]]] = {}
+        self._ready = anyio.Event()
+        self._sending = anyio.Lock()
+        self._read_out = anyio.Event()
+        self.ended = False
+
+    async def wait_ready(self) -> None:
+        with anyio.move_on_after(START_S):
+            await self._ready.wait()
+        if not self._ready.is_set() or self.ended:
+            said = await self._last_words()
+            await self.close()
+            raise SandboxUnavailable(f"the tool server did not start: {said or 'no answer'}")
+
+    async def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        number = secrets.token_hex(12)
+        arrived = anyio.Event()
+        answers: list[dict[str, Any]] = []
+        self._waiting[number] = (arrived, answers)
+        try:
+            line = encode_line({**message, "id": number})
+            if len(line) > LINE_LIMIT:
+                raise ValueError("the arguments are too large")
+            async with self._sending:
+                await self._send(line)
+            await arrived.wait()
+        finally:
+            self._waiting.pop(number, None)
+        if not answers:
+            raise ServerGone("the tool server ended")
+        return answers[0]
+
+    async def _send(self, line: bytes) -> None:
+        if self.ended:
+            raise ServerGone("the tool server ended")
+        try:
+            await self._channel.send(line)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise ServerGone("the tool server ended") from None
+
+    async def read(self) -> None:
+        """Read answers until the output ends; a line that is too long ends the session."""
+        buffer = bytearray()
+        try:
+            while len(buffer) <= LINE_LIMIT:
+                start = len(buffer)
+                buffer += await self._channel.receive()
+                if buffer.find(b"\n", start) < 0:
+                    continue
+                *lines, rest = bytes(buffer).split(b"\n")
+                buffer = bytearray(rest)
+                for line in lines:
+                    self._take(line)
+        except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            pass
+        finally:
+            self._end()
+            self._read_out.set()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            answer = decode_line(line)
+        except ValueError:
+            return
+        if answer.get("ready") is True:
+            self._ready.set()
+            return
+        found = self._waiting.get(str(answer.get("id")))
+        if found is not None and not found[1]:
+            found[1].append(answer)
+            found[0].set()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._ready.set()
+        for arrived, _ in self._waiting.values():
+            arrived.set()
+
+    async def _last_words(self) -> str:
+        data = b""
+        if self._process.stderr is not None:
+            with anyio.move_on_after(0.5):
+                try:
+                    while len(data) < 4096:
+                        data += await self._process.stderr.receive()
+                except (anyio.EndOfStream, anyio.ClosedResourceError):
+                    pass
+        return data.decode("utf-8", "replace").strip()[-400:]
+
+    async def close(self) -> None:
+        self._process.kill()
+        self._end()
+        await self._process.aclose()
+        await self._channel.aclose()
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await self._read_out.wait()
+
+
+class Toolbox:
+    """The tools one agent may use, bound to one sandbox.
+
+    Args:
+        server: runs the calls inside.
+        tools: names of the tools that the agent may use; None means all.
+    """
+
+    def __init__(self, server: ToolServer, tools: Sequence[str] | None = None) -> None:
+        self._server = server
+        self._allowed = [name for name in table.names() if tools is None or name in tools]
+
+    def specs(self) -> list[ToolSpec]:
+        """Return what the model is told about the tools."""
+        return specs(self._allowed)
+
+    async def call(
+        self, tool: str, given: Mapping[str, object], state: ToolState
+    ) -> tuple[ToolResult, StateChange]:
+        """Run one call; what the model can mend comes back as a result with ``is_error``.
+
+        Raises:
+            SandboxUnavailable: the sandbox cannot be started again.
+        """
+        if tool not in self._allowed:
+            there = ", ".join(self._allowed) or "none"
+            return text_result(
+                f"You have no tool {tool!r}. Your tools: {there}", is_error=True
+            ), StateChange()
+        try:
+            checked = arguments.validated(tool, given)
+        except ValueError as error:
+            return text_result(f"{tool}: {error}", is_error=True), StateChange()
+        message = {
+            "op": "call",
+            "tool": tool,
+            "arguments": checked,
+            "cwd": state.cwd,
+            "seen": dict(state.seen),
+        }
+        return await self._ask(tool, message, _patience(tool, checked))
+
+    async def _ask(
+        self, tool: str, message: Mapping[str, Any], seconds: float
+    ) -> tuple[ToolResult, StateChange]:
+        try:
+            answer = await self._server.ask(message, seconds=seconds)
+            if "error" in answer:
+                said = str(answer["error"])[:2000]
+                return text_result(f"{tool} failed: {said}", is_error=True), StateChange()
+            return result_from_wire(answer)
+        except ServerGone as gone:
+            said = (
+                f"{tool} ended the sandbox's server ({gone}); it is started again at the next "
+                "call. Processes in the background are gone, files are kept."
+            )
+            return text_result(said, is_error=True), StateChange()
+        except ValueError as error:
+            return text_result(
+                f"{tool} gave a broken result: {error}", is_error=True
+            ), StateChange()
+
+
+def specs(allowed: Sequence[str]) -> list[ToolSpec]:
+    """Return the specs of some tools, in the order of the table."""
+    return [spec for spec in table.specs() if spec.name in allowed]
+
+
+def every_tool() -> list[str]:
+    """Return the names of all tools."""
+    return table.names()
+
+
+def warm_up() -> None:
+    """Load what validates arguments, so that the first call need not wait for it."""
+    for name in table.names():
+        arguments.model(name)
+
+
+def _patience(tool: str, checked: Mapping[str, Any]) -> float:
+    """Return the seconds after which a call that has not answered is given up."""
+    if tool != bash.NAME:
+        return CALL_S
+    return min(float(checked.get("timeout") or bash.DEFAULT_MS), bash.MOST_MS) / 1000 + MARGIN_S

@@ -1,0 +1,153 @@
+"""Issues as markdown files: ``issues/123-title.md``, read from the user's files as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from orchestrator.errors import IssueNotFound, TrackerError
+from orchestrator.header import Header, parse
+from orchestrator.records import Issue, Outcome
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,39}")
+TITLE_LIMIT = 200
+BODY_LIMIT = 200_000
+
+
+class MarkdownTracker:
+    """A folder of issues.
+
+    Args:
+        folder: where the files are.
+        write_back: whether a report is appended to the issue's own file.
+    """
+
+    def __init__(self, folder: Path, *, write_back: bool = False) -> None:
+        self._folder = folder
+        self._write_back = write_back
+
+    async def fetch(self, key: str) -> Issue:
+        """Return the issue whose file name begins with the key.
+
+        Raises:
+            IssueNotFound: there is none.
+            TrackerError: two files share the key, or the file cannot be read.
+            DefinitionError: its header is broken.
+        """
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise TrackerError(f"{path} cannot be read: {error.strerror}") from None
+        return issue_of(data, key, str(path))
+
+    async def report(self, issue: Issue, outcome: Outcome) -> None:
+        """Append a short report to the issue's file, if that was asked for."""
+        if not self._write_back:
+            return
+        path = self._path(issue.key)
+        marker = f"<!-- orchestrate: {outcome.run} -->"
+        text = path.read_text(encoding="utf-8")
+        if marker in text:
+            return
+        lines = [marker, f"**{outcome.status}** by {outcome.agent}", outcome.summary.strip()]
+        if outcome.branch:
+            lines.append(f"Branch: `{outcome.branch}`")
+        added = "\n\n".join(line for line in lines if line)
+        _replace(path, f"{text.rstrip()}\n\n{added}\n")
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise IssueNotFound(f"{key!r} is not an issue's key", hint="keys are like 123 or ABC_7")
+        if not self._folder.is_dir():
+            raise IssueNotFound(
+                f"no issue {key}: there is no folder {self._folder}",
+                hint=f"write the issue as {self._folder.name}/{key}-what-to-do.md",
+            )
+        names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
+        found = [one for one in names if one.stem == key or one.stem.startswith(f"{key}-")]
+        if not found:
+            keys = sorted({one.stem.partition("-")[0] for one in names})[:12]
+            there = f"there are {', '.join(keys)}" if keys else "the folder is empty"
+            raise IssueNotFound(f"no issue {key} in {self._folder}", hint=there)
+        if len(found) > 1:
+            both = " and ".join(sorted(one.name for one in found)[:2])
+            raise TrackerError(f"issue {key} is in two files: {both}", hint="rename one of them")
+        return found[0]
+
+
+def issue_of(data: bytes, key: str, file: str) -> Issue:
+    """Read an issue from a markdown file; without a header the first heading is the title.
+
+    Raises:
+        DefinitionError: the header is broken.
+    """
+    header = parse(data, file)
+    if header is None:
+        text = data.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+        header = Header(file=file, values={}, body=text)
+    title = _one(header, "title") or _heading(header.body) or _words_of(file, key)
+    return Issue(
+        key=key,
+        title=" ".join(title.split())[:TITLE_LIMIT],
+        body=shortened(header.body),
+        labels=_many(header, "labels"),
+        state=_one(header, "state") or "open",
+        priority=_one(header, "priority"),
+        author=_one(header, "author"),
+        assignees=_many(header, "assignee") or _many(header, "assignees"),
+        blocked_by=_many(header, "blocked_by"),
+        url=file,
+    )
+
+
+def shortened(body: str) -> str:
+    """Cut a body that is too long for any model, and say so in it."""
+    if len(body) <= BODY_LIMIT:
+        return body
+    rest = len(body) - BODY_LIMIT
+    return f"{body[:BODY_LIMIT]}\n[cut here: the issue goes on for {rest} characters]"
+
+
+def _one(header: Header, key: str) -> str:
+    value = header.values.get(key)
+    return value.text.strip() if value is not None and value.text else ""
+
+
+def _many(header: Header, key: str) -> tuple[str, ...]:
+    value = header.values.get(key)
+    if value is None or value.content is None:
+        return ()
+    if value.text is not None:
+        return tuple(part.strip() for part in value.text.split(",") if part.strip())
+    if isinstance(value.content, list):
+        return tuple(one.text.strip() for one in value.content if one.text)
+    return ()
+
+
+def _heading(body: str) -> str:
+    for line in body.splitlines():
+        if line.startswith("#"):
+            return line.lstrip("#").strip()
+    return ""
+
+
+def _words_of(file: str, key: str) -> str:
+    words = Path(file).stem.removeprefix(key).strip("-").replace("-", " ")
+    return words or f"Issue {key}"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a file in place in one step, with the mode it had."""
+    mode = path.stat().st_mode & 0o777
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise TrackerError(f"{path} cannot be written: {error.strerror}") from None

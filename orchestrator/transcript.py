@@ -1,0 +1,123 @@
+"""The messages of a session: append-only, encoded once, with the cache marks put beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from orchestrator.records import ModelRequest
+from orchestrator_tools.contract import Block, ToolResult, ToolSpec
+
+CACHE_MARK = b',"cache_control":{"type":"ephemeral"}'
+MARK_EVERY = 15
+"""Blocks between two marks: the service looks back 20 for an earlier one.
+
+Source: prompt caching, Messages API documentation.
+"""
+MARKS = 3
+"""Marks on messages; the fourth that the service allows stands on the system prompt."""
+
+
+class Transcript:
+    """The messages of one session, and the request that they make.
+
+    Args:
+        head: what ``encode_head`` gave; fixed for the session.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        self._messages: list[bytes] = []
+        self._blocks: list[int] = []
+
+    def __len__(self) -> int:
+        """Return the number of messages."""
+        return len(self._messages)
+
+    def append(self, message: bytes, *, blocks: int) -> None:
+        """Add an encoded message of so many blocks."""
+        self._messages.append(message)
+        self._blocks.append(blocks)
+
+    def size(self) -> int:
+        """Return the bytes of the next request, near enough."""
+        return len(self.head) + sum(map(len, self._messages))
+
+    def request(self, *, model: str, max_tokens: int) -> ModelRequest:
+        """Build the next request; earlier messages keep their bytes."""
+        messages = list(self._messages)
+        for index in self._marked():
+            messages[index] = mark(messages[index])
+        return ModelRequest(
+            model=model, max_tokens=max_tokens, head=self.head, messages=tuple(messages)
+        )
+
+    def _marked(self) -> list[int]:
+        """Choose the messages that carry a cache mark: the last, and others so far back."""
+        found: list[int] = []
+        since = MARK_EVERY
+        for index in range(len(self._messages) - 1, -1, -1):
+            if since >= MARK_EVERY:
+                found.append(index)
+                since = 0
+            if len(found) == MARKS:
+                break
+            since += self._blocks[index]
+        return found
+
+
+def mark(message: bytes) -> bytes:
+    """Put a cache mark on the last block of an encoded message, if that block may carry one."""
+    if not message.endswith(b"}]}") or _ends_in_thinking(message):
+        return message
+    return message[:-3] + CACHE_MARK + message[-3:]
+
+
+def _ends_in_thinking(message: bytes) -> bool:
+    """Tell whether the last block is a thinking block, which cannot carry a mark."""
+    if not message.startswith(b'{"role":"assistant"'):
+        return False
+    last = orjson.loads(message)["content"][-1]
+    return last.get("type") in {"thinking", "redacted_thinking"}
+
+
+def encode_head(system: str, tools: Sequence[ToolSpec]) -> bytes:
+    """Encode system prompt and tools as members of a request body, with their cache mark."""
+    system_block = {"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}
+    listed = [
+        {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+        for tool in tools
+    ]
+    return b'"system":%b,"tools":%b' % (orjson.dumps([system_block]), orjson.dumps(listed))
+
+
+def encode_message(role: str, blocks: Sequence[Mapping[str, Any]]) -> bytes:
+    """Encode a message; its content is always a list, and always its last member."""
+    return orjson.dumps({"role": role, "content": [dict(block) for block in blocks]})
+
+
+def text_block(text: str) -> Block:
+    """Build a text block; what is not valid Unicode is replaced."""
+    return {"type": "text", "text": text.encode("utf-8", "replace").decode("utf-8")}
+
+
+def result_block(call_id: str, result: ToolResult) -> Block:
+    """Build the block that carries a tool's result."""
+    block: Block = {"type": "tool_result", "tool_use_id": call_id}
+    content = result.content
+    if result.is_error:
+        block["is_error"] = True
+    if len(content) == 1 and content[0]["type"] == "text":
+        block["content"] = text_block(content[0]["text"] or "(nothing)")["text"]
+    else:
+        block["content"] = [
+            text_block(part["text"]) if part["type"] == "text" else dict(part) for part in content
+        ]
+    return block
+
+
+def count_blocks(message: bytes) -> int:
+    """Count the blocks of an encoded message."""
+    return len(orjson.loads(message)["content"])

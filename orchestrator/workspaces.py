@@ -1,0 +1,419 @@
+"""A private git directory and work tree for one run, and the pack that comes out of it.
+
+The agent's git directory borrows the repository's objects read-only. No ref, config, hook, index
+or lock of the user's repository is writable from it, and no two runs share anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from orchestrator.checkout import check_out
+from orchestrator.errors import WorkspaceError
+from orchestrator.ports import Sandbox, SandboxProcess
+from orchestrator.records import Mount, SandboxSpec
+from orchestrator.repository import Repository
+
+WORKSPACE, GIT, HOME, TMP = "/workspace", "/git", "/home/agent", "/tmp"
+ERRORS_LIMIT = 8192
+INSIDE_ID = 1000
+"""The user and group that files have inside, whoever they belong to on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the parts of a workspace are, as they are seen inside."""
+
+    workspace: str
+    git: str
+    home: str
+    tmp: str
+    bases: tuple[str, ...]
+
+
+class Workspace:
+    """One private copy of a repository at a commit.
+
+    Args:
+        container: the run's own folder. The parts are made in a place of their own below it: what
+            a killed process left running (a checkout, say) never writes where a later one works.
+        repository: what to borrow objects from.
+        base: the commit to start from.
+        branch: the name of the branch that HEAD starts on.
+        sandbox: tells whether paths inside differ from those on the host.
+        identity: the name that commits are made under.
+    """
+
+    def __init__(
+        self,
+        container: Path,
+        *,
+        repository: Repository,
+        base: str,
+        branch: str,
+        sandbox: Sandbox,
+        identity: str,
+    ) -> None:
+        self._container = container
+        self.base = base
+        self._repository = repository
+        self._branch = branch
+        self._sandbox = sandbox
+        self._identity = identity
+        self._objects = repository.object_folders()
+        self.folder = self._current() or self._unused()
+
+    def _current(self) -> Path | None:
+        """Return the place that was made whole, if one was."""
+        try:
+            name = (self._container / "current").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+        place = self._container / name
+        return place if name.startswith("place") and (place / "ready").exists() else None
+
+    def _unused(self) -> Path:
+        """Return a place that nobody knows yet; without walls it is seen inside, so it is fixed."""
+        token = f"-{secrets.token_hex(4)}" if self._sandbox.maps_paths else ""
+        return self._container / f"place{token}"
+
+    @property
+    def layout(self) -> Layout:
+        """Return where the parts are, as they are seen inside."""
+        if self._sandbox.maps_paths:
+            bases = tuple(f"/base/{number}" for number in range(len(self._objects)))
+            return Layout(WORKSPACE, GIT, HOME, TMP, bases)
+        names = ("work", "git", "home", "tmp")
+        work, git, home, tmp = (str(self.folder / name) for name in names)
+        return Layout(work, git, home, tmp, tuple(map(str, self._objects)))
+
+    @property
+    def work(self) -> Path:
+        """Return the host path of the work tree; host git never runs there after ``create``."""
+        return self.folder / "work"
+
+    # -- making ----------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make the workspace whole, or leave it as it is where it is whole already.
+
+        Raises:
+            WorkspaceError: it cannot be made.
+        """
+        if self.lay_out():
+            self.check_out()
+
+    def lay_out(self) -> bool:
+        """Make all but the files of the base; a sandbox for it can be started from then on.
+
+        Returns:
+            Whether the files are still to come, by ``check_out`` or ``check_out_inside``.
+
+        Raises:
+            WorkspaceError: it cannot be made.
+        """
+        if (self.folder / "ready").exists():
+            return False
+        self.clear()
+        self._guarded(self._make)
+        return True
+
+    def check_out(self) -> None:
+        """Put the files of the base in place, by host git, before anything runs inside.
+
+        Raises:
+            WorkspaceError: they cannot be written.
+        """
+        self._guarded(self._check_out)
+        self._guarded(self._complete)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            raise WorkspaceError(
+                f"the workspace cannot be made in {self.folder}: {error.strerror}",
+                hint="free some disk space, or choose another folder with --state",
+            ) from None
+
+    def _complete(self) -> None:
+        """Say where borrowed objects are: from here on no host git may run in this directory."""
+        bases = "".join(f"{base}\n" for base in self.layout.bases)
+        alternates = self.folder / "git" / "objects" / "info" / "alternates"
+        alternates.write_text(bases, encoding="utf-8")
+        (self.folder / "ready").touch()
+        named = self._container / "current.new"
+        named.write_text(self.folder.name, encoding="ascii")
+        named.replace(self._container / "current")
+
+    def clear(self) -> None:
+        """Give the workspace up; the next one is made in another place."""
+        (self._container / "current").unlink(missing_ok=True)
+        for place in self._container.glob("place*"):
+            # What still writes there keeps it from being removed; it is removed with the run.
+            with contextlib.suppress(WorkspaceError):
+                remove_tree(place)
+        self.folder = self._unused()
+
+    def _make(self) -> None:
+        for name in ("work", "home", "tmp", "git/objects/info", "git/objects/pack", "git/hooks"):
+            (self.folder / name).mkdir(parents=True, mode=0o700)
+        git = self.folder / "git"
+        for name in ("refs/heads", "refs/tags", "info", "logs", "orchestrate"):
+            (git / name).mkdir(parents=True)
+        (git / "HEAD").write_text(f"ref: refs/heads/{self._branch}\n", encoding="utf-8")
+        head = git / "refs/heads" / self._branch
+        head.parent.mkdir(parents=True, exist_ok=True)
+        head.write_text(f"{self.base}\n", encoding="ascii")
+        (git / "config").write_text(self._config(), encoding="utf-8")
+        excluded = self._repository.common / "info" / "exclude"
+        if excluded.is_file():
+            shutil.copyfile(excluded, git / "info" / "exclude")
+        shallow = self._repository.common / "shallow"
+        if shallow.is_file():
+            shutil.copyfile(shallow, git / "shallow")
+        (self.folder / "empty").touch()
+        (self.folder / "work" / ".git").write_text(f"gitdir: {self.layout.git}\n", encoding="utf-8")
+
+    def _config(self) -> str:
+        lines = [
+            "[core]",
+            f"\trepositoryformatversion = {self._format_version}",
+            "\tbare = false",
+            "\tfilemode = true",
+            "\tlogallrefupdates = true",
+            "\tautocrlf = false",
+            f"\tworktree = {self.layout.workspace}",
+            "\thooksPath = /dev/null",
+            "[gc]\n\tauto = 0\n\tpruneExpire = never",
+            "[maintenance]\n\tauto = false",
+            "[commit]\n\tgpgsign = false",
+            "[tag]\n\tgpgsign = false",
+            "[advice]\n\tdetachedHead = false",
+            "[index]\n\tskipHash = false",
+        ]
+        if self._format_version:
+            lines.append(f"[extensions]\n\tobjectFormat = {self._repository.located.object_format}")
+        return "\n".join(lines) + "\n"
+
+    @property
+    def _format_version(self) -> int:
+        return 1 if self._repository.located.object_format != "sha1" else 0
+
+    def _check_out(self) -> None:
+        """Fill the work tree; the only time that host git touches it."""
+        git = self.folder / "git"
+        check_out(
+            git,
+            self.work,
+            self.base,
+            borrowed=self._objects,
+            owner=INSIDE_ID if self._sandbox.maps_paths else None,
+            object_format=self._repository.located.object_format,
+        )
+        # Snapshots keep an index of their own, which begins as clean as the agent's.
+        shutil.copyfile(git / "index", git / "orchestrate" / "index")
+
+    # -- what is seen inside ---------------------------------------------------------------
+
+    def spec(self) -> SandboxSpec:
+        """Return what a sandbox for this workspace shows."""
+        return SandboxSpec(
+            mounts=(*self._mounts(), *tool_mounts()),
+            cwd=self.layout.workspace,
+            environment=(
+                ("HOME", self.layout.home),
+                ("TMPDIR", self.layout.tmp),
+                ("ORCHESTRATE_WORKSPACE", self.layout.workspace),
+                ("ORCHESTRATE_GIT", self.layout.git),
+                *git_identity(self._identity),
+            ),
+        )
+
+    def _mounts(self) -> list[Mount]:
+        folder = self.folder
+        mounts = [
+            Mount(str(objects), base)
+            for objects, base in zip(self._objects, self.layout.bases, strict=True)
+        ]
+        for objects, base in zip(self._objects, self.layout.bases, strict=True):
+            if (objects / "info" / "alternates").is_file():
+                mounts.append(Mount(str(folder / "empty"), f"{base}/info/alternates"))
+        mounts.append(Mount(str(folder / "git"), GIT, writable=True))
+        mounts += [
+            Mount(str(folder / "git" / name), f"{GIT}/{name}")
+            for name in ("config", "hooks", "info")
+        ]
+        # A mount point of its own: what is mounted below it cannot be moved away with it.
+        mounts.append(Mount(str(folder / "git" / "objects"), f"{GIT}/objects", writable=True))
+        mounts.append(Mount(str(folder / "git" / "objects/info"), f"{GIT}/objects/info"))
+        mounts += [
+            Mount(str(folder / "work"), WORKSPACE, writable=True),
+            Mount(str(folder / "work" / ".git"), f"{WORKSPACE}/.git"),
+            *private_mounts(folder),
+        ]
+        return mounts
+
+    # -- what comes out --------------------------------------------------------------------
+
+    async def pack(self, head: str, target: Path, *, limit: int) -> None:
+        """Write the objects that ``head`` adds to the base into a file.
+
+        Raises:
+            WorkspaceError: git inside fails, or the pack is larger than ``limit`` bytes.
+        """
+        argv = ["git", "-C", self.layout.workspace, "pack-objects"]
+        argv += ["--revs", "--thin", "--stdout", "-q"]
+        process = await self._sandbox.start(argv, self.spec())
+        try:
+            await _feed(process, f"{head}\n^{self.base}\n".encode())
+            await _drain(process, target, limit)
+            status = await process.wait()
+            said = await _errors(process)
+        finally:
+            await process.aclose()
+        if status:
+            raise WorkspaceError(f"git pack-objects failed inside: {said}")
+
+    async def check_out_inside(self, commit: str) -> None:
+        """Fill an empty work tree by a git that runs inside.
+
+        Raises:
+            WorkspaceError: git inside fails.
+        """
+        self._guarded(self._complete)
+        argv = ["git", "-C", self.layout.workspace, "read-tree", "--reset", "-u", commit]
+        process = await self._sandbox.start(argv, self.spec())
+        try:
+            await _feed(process, b"")
+            said = await _errors(process)
+            status = await process.wait()
+        finally:
+            await process.aclose()
+        if status:
+            raise WorkspaceError(f"the checkout for the gates failed: {said}")
+
+
+def tool_mounts() -> list[Mount]:
+    """Return the mount that shows the tool server's code inside."""
+    import orchestrator_tools
+
+    return [
+        Mount(str(Path(orchestrator_tools.__file__).parent), "/opt/orchestrator/orchestrator_tools")
+    ]
+
+
+def private_mounts(folder: Path) -> list[Mount]:
+    """Return the mounts of a private home and a private temporary folder below ``folder``."""
+    return [
+        Mount(str(folder / "tmp"), TMP, writable=True),
+        Mount(str(folder / "tmp"), "/var/tmp", writable=True),
+        Mount(str(folder / "home"), HOME, writable=True),
+    ]
+
+
+def git_identity(name: str) -> list[tuple[str, str]]:
+    """Return the environment that gives every git inside a name, in any repository there."""
+    settings = {
+        "user.name": name,
+        "user.email": f"{name}@orchestrate.invalid",
+        "safe.directory": "*",
+        "init.defaultBranch": "main",
+        "gc.auto": "0",
+    }
+    values = [("GIT_CONFIG_COUNT", str(len(settings)))]
+    for number, (key, value) in enumerate(settings.items()):
+        values += [(f"GIT_CONFIG_KEY_{number}", key), (f"GIT_CONFIG_VALUE_{number}", value)]
+    return values
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that an agent has written to, however deep it is, whatever its modes.
+
+    Raises:
+        WorkspaceError: something of it is still there.
+    """
+    if not os.path.lexists(folder):
+        return
+    path = str(folder.absolute())
+    said = _removed(path)
+    if said and shutil.which("chmod"):
+        subprocess.run(["chmod", "-R", "u+rwX", "--", path], capture_output=True, check=False)
+        said = _removed(path)
+    if said:
+        raise WorkspaceError(f"{folder} cannot be removed: {said}")
+
+
+def _removed(path: str) -> str:
+    """Remove a tree by ``rm``, which no depth can stop; return what it complains of."""
+    command = ["rm", "-rf", "--one-file-system", "--", path]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        shutil.rmtree(path, ignore_errors=True)
+        return "rm is not installed" if os.path.lexists(path) else ""
+    return done.stderr.decode("utf-8", "replace").strip()[-200:] if done.returncode else ""
+
+
+async def _feed(process: SandboxProcess, data: bytes) -> None:
+    if process.stdin is None:
+        return
+    try:
+        if data:
+            await process.stdin.send(data)
+        await process.stdin.aclose()
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        return
+
+
+async def _drain(process: SandboxProcess, target: Path, limit: int) -> None:
+    """Copy a process's output to a file, up to a limit."""
+    if process.stdout is None:
+        return
+    size = 0
+    with target.open("wb") as file:
+        while True:
+            try:
+                chunk = await process.stdout.receive()
+            except anyio.EndOfStream:
+                return
+            size += len(chunk)
+            if size > limit:
+                raise WorkspaceError(
+                    f"the agent's commits are larger than {limit // 1024**2} MB",
+                    hint="raise workspace.pack_limit_mb if that is right",
+                )
+            file.write(chunk)
+
+
+async def _errors(process: SandboxProcess) -> str:
+    data = b""
+    if process.stderr is not None:
+        try:
+            while True:  # to its end: a full pipe would hold the process for ever
+                data = (data + await process.stderr.receive())[-ERRORS_LIMIT:]
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
+            pass
+    return data.decode("utf-8", "replace").strip()[-500:]
+
+
+def boot_argv(sandbox: Sandbox) -> Sequence[str]:
+    """Return the command that starts the tool server inside."""
+    import orchestrator_tools
+
+    own = str(Path(orchestrator_tools.__file__).parent.parent)
+    root = "/opt/orchestrator" if sandbox.maps_paths else own
+    code = f"""import sys
+sys.path.insert(0, {root!r})
+from orchestrator_tools.server import main
+main()"""
+    return (sandbox.python, "-I", "-S", "-c", code)

@@ -1,0 +1,200 @@
+"""Agent definition files, and the roster made of them from every place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.definitions import folder
+from orchestrator.definitions.definition import read
+from orchestrator.definitions.folder import Source, files_below, roster
+from orchestrator.errors import DefinitionError
+from orchestrator_tools import table
+from tests.builders import an_agent_file, write_files
+
+BUNDLED = Path(__file__).parents[2] / "agents"
+
+
+def tools_of(line: str) -> tuple[str, ...] | None:
+    """Return the tools of an agent whose header has this line about them."""
+    definition = read(an_agent_file("name: a", "description: b", line), "a.md")
+    assert definition is not None
+    return definition.tools
+
+
+def refusal(*lines: str) -> DefinitionError:
+    """Read a broken agent file and return the refusal."""
+    with pytest.raises(DefinitionError) as caught:
+        read(an_agent_file(*lines), "a.md")
+    return caught.value
+
+
+def test_a_file_becomes_a_definition() -> None:
+    """Name, description, tools, model and body become one value that knows its source."""
+    definition = read(
+        an_agent_file(
+            "name: builder",
+            "description: Builds",
+            "tools: Read, Bash",
+            "model: opus",
+            body="Build.",
+        ),
+        "agents/builder.md",
+    )
+    assert definition is not None
+    assert (definition.name, definition.description) == ("builder", "Builds")
+    assert (definition.tools, definition.model) == (("Read", "Bash"), "opus")
+    assert (definition.prompt, definition.source) == ("Build.", "agents/builder.md")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"# Notes\n", an_agent_file("title: x"), an_agent_file("tools: Read")]
+)
+def test_what_is_no_agent_is_passed_over(data: bytes) -> None:
+    """A file without a header, or with neither name nor description, is not an agent."""
+    assert read(data, "a.md") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "tools"),
+    [
+        ("color: red", None),
+        ("tools: '*'", None),
+        ("tools: [Read, '*']", None),
+        ("tools:", ()),
+        ("tools: []", ()),
+        ("tools: ''", ()),
+        ("tools: Read", ("Read",)),
+        ("tools: Read, Grep,Glob ,", ("Read", "Grep", "Glob")),
+        ("tools: [Write, Read, Write]", ("Write", "Read")),
+        ("tools:\n  - Edit\n  - Bash", ("Edit", "Bash")),
+    ],
+)
+def test_tools_mean_what_is_written(line: str, tools: tuple[str, ...] | None) -> None:
+    """Absent or a star means all tools, an empty value none, names mean those names."""
+    assert tools_of(line) == tools
+
+
+def test_an_unknown_tool_among_known_ones_is_left_out_aloud() -> None:
+    """A tool of another program narrows an agent's tools, with a warning at its place."""
+    definition = read(b"---\nname: a\ndescription: b\ntools: Read, WebFetch\n---\n", "a.md")
+    assert definition is not None
+    assert definition.tools == ("Read",)
+    assert definition.warnings == ("a.md:4:8: no tool 'WebFetch' here; left out",)
+
+
+@pytest.mark.parametrize("line", ["tools: Raed", "tools: Read Write", "tools: read"])
+def test_only_unknown_tools_are_refused(line: str) -> None:
+    """A typo never takes all tools away unseen: it is refused, naming the tools there are."""
+    error = refusal("name: a", "description: b", line)
+    assert str(error).startswith("a.md:4:8: tools: there is no tool")
+    assert all(name in error.hint for name in table.names())
+
+
+@pytest.mark.parametrize("line", ["tools: {Read: true}", "tools: [[Read]]", "tools: [{a: b}]"])
+def test_tools_of_another_shape_are_refused(line: str) -> None:
+    """Tools that are neither text nor a list of names are refused."""
+    assert "expected names" in str(refusal("name: a", "description: b", line))
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (("name: a",), "a.md:1:1"),
+        (("description: b",), "a.md:1:1"),
+        (("name: a", "description:"), "a.md:3:13"),
+        (("name: a", "description: '  '"), "a.md:3:14"),
+        (("name: [a]", "description: b"), "a.md:2:7"),
+        (("name: a", "description: {b: c}"), "a.md:3:14"),
+        (("name: a", "description: b", "model: [opus]"), "a.md:4:8"),
+        (("name: a", "name: b", "description: c"), "a.md:3:1"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_refused(lines: tuple[str, ...], place: str) -> None:
+    """An agent needs a name and a description, as text; the refusal points at the place."""
+    assert str(refusal(*lines)).startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize("name", ["-rf", "a:b", "a/b", "a\\b", '"a\\tb"', '"a\\u202eb"'])
+def test_a_name_that_could_mislead_is_refused(name: str) -> None:
+    """A name cannot look like a flag or a path, nor hold what is not seen."""
+    assert "cannot be used as a name" in str(refusal(f"name: {name}", "description: b"))
+
+
+@pytest.mark.parametrize("name", ["7", "true", "Python Expert", "résumé", "a.b"])
+def test_other_names_are_taken_as_they_stand(name: str) -> None:
+    """A name is text, whatever YAML might take it for."""
+    definition = read(an_agent_file(f"name: {name}", "description: b"), "a.md")
+    assert definition is not None
+    assert definition.name == name
+
+
+def source(name: str, **agents: str) -> Source:
+    """Build a place whose agents have these prompts."""
+    files = {
+        f"{name}/{agent}.md": an_agent_file(f"name: {agent}", "description: d", body=prompt)
+        for agent, prompt in agents.items()
+    }
+    return Source(name=name, files=files)
+
+
+def test_the_nearer_agent_wins_with_a_notice() -> None:
+    """Of one name in two places the nearer is used, and a notice says so."""
+    found = roster([source("repository", a="near"), source("user", a="far", b="other")])
+    assert {name: one.prompt for name, one in found.agents.items()} == {"a": "near", "b": "other"}
+    (notice,) = found.notices
+    assert "repository/a.md is used, not user/a.md (user)" in notice
+
+
+def test_a_copy_of_a_bundled_agent_is_no_news() -> None:
+    """An agent that is the same as the bundled one gives no notice; one that differs does."""
+    assert roster([source("repository", a="same"), source("bundled", a="same")]).notices == ()
+    assert roster([source("repository", a="own"), source("bundled", a="same")]).notices != ()
+
+
+def test_two_agents_of_one_name_in_one_place_are_refused() -> None:
+    """Which of two files counts is not left to chance: both are named."""
+    files = {path: an_agent_file("name: a", "description: b") for path in ("x/1.md", "x/2.md")}
+    with pytest.raises(DefinitionError, match=r"x/1\.md and x/2\.md"):
+        roster([Source("repository", files)])
+
+
+def test_files_that_are_no_agents_are_left_out() -> None:
+    """A roster holds agents only, whatever else lies beside them."""
+    found = roster([Source("repository", {"README.md": b"# Read me", "empty.md": b""})])
+    assert dict(found.agents) == {}
+
+
+def test_one_broken_file_is_not_lost_silently() -> None:
+    """A roster with a broken file is refused, at the file's place."""
+    files = {"x/bad.md": b"---\nname: a\n"}
+    with pytest.raises(DefinitionError, match=r"^x/bad\.md:1:1: "):
+        roster([Source("repository", files)])
+
+
+def test_markdown_files_are_found_at_every_depth(tmp_path: Path) -> None:
+    """All markdown files below a folder are read, and nothing else."""
+    write_files(tmp_path, {"agents/a.md": "A", "agents/b/c.md": "C", "agents/d.txt": "D"})
+    (tmp_path / "agents" / "folder.md").mkdir()
+    found = files_below(tmp_path / "agents")
+    assert {Path(path).name: data for path, data in found.items()} == {"a.md": b"A", "c.md": b"C"}
+    assert files_below(tmp_path / "nowhere") == {}
+
+
+def test_a_folder_full_of_markdown_is_refused(tmp_path: Path) -> None:
+    """More files than any set of agents has are refused rather than read."""
+    for number in range(folder.MOST_FILES + 1):
+        (tmp_path / f"{number}.md").touch()
+    with pytest.raises(DefinitionError, match="more than 2000"):
+        files_below(tmp_path)
+
+
+def test_the_bundled_agents_are_whole() -> None:
+    """Every bundled agent loads, is named like its file and uses tools that there are."""
+    found = roster([Source("bundled", files_below(BUNDLED))])
+    assert len(found.agents) == len(list(BUNDLED.glob("*.md")))
+    for name, agent in found.agents.items():
+        assert Path(agent.source).stem == name
+        assert agent.tools is not None
+        assert agent.prompt

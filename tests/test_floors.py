@@ -1,0 +1,180 @@
+"""The floors: an import points down, adapters are named in one place, vendors have one home."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+PACKAGE = PROJECT / "orchestrator"
+TOOLS = PROJECT / "tools" / "orchestrator_tools"
+
+FLOORS = {
+    "errors": 1.0,
+    "arguments": 1.0,
+    "hostgit": 1.1,
+    "checkout": 1.2,
+    "header": 1.1,
+    "records": 1.2,
+    "prices": 1.3,
+    "events": 1.4,
+    "ports": 1.5,
+    "transcript": 1.6,
+    "session": 1.7,
+    "limits": 1.7,
+    "repository": 1.8,
+    "config": 1.9,
+    "agent": 2,
+    "toolbox": 2,
+    "workspaces": 2,
+    "routing": 2,
+    "prompts": 2,
+    "definitions": 2,
+    "models": 2,
+    "trackers": 2,
+    "sandboxes": 2,
+    "journals": 2,
+    "sinks": 2,
+    "snapshots": 3,
+    "delivery": 3,
+    "change": 3,
+    "judging": 3,
+    "gates": 3,
+    "testing": 3,
+    "collect": 3.5,
+    "runner": 4,
+    "scheduler": 5,
+    "assembly": 6,
+    "cli": 7,
+    "__init__": 7,
+}
+ADAPTERS = {"models", "trackers", "sandboxes", "gates", "journals", "sinks"}
+VENDORS = {
+    "anthropic": {"orchestrator/models/anthropic_sdk.py"},
+    "httpx2": {"orchestrator/models/messages.py", "orchestrator/models/anthropic_sdk.py"},
+    "git": {"orchestrator/repository.py"},
+    "frontmatter": {"orchestrator/header.py"},
+    "yaml": {"orchestrator/header.py", "orchestrator/config.py", "orchestrator/prices.py"},
+    "structlog": {"orchestrator/sinks/log.py"},
+    "pydantic": {"orchestrator/arguments.py"},
+}
+LATE = {"cli", "assembly"}
+LATE_FILES = {
+    "orchestrator/__init__.py": "the public face is lazy",
+    "orchestrator/arguments.py": "pydantic waits for the first reply",
+    "orchestrator/repository.py": "GitPython waits until there is something to count",
+    "orchestrator/prices.py": "the table is read when a model is named",
+    "orchestrator/config.py": "difflib is for wrong keys only",
+    "orchestrator/workspaces.py": "where the tools' code lies",
+}
+
+
+def files() -> list[Path]:
+    """Return every file of both packages."""
+    return sorted([*PACKAGE.rglob("*.py"), *TOOLS.rglob("*.py")])
+
+
+def room(path: Path) -> str:
+    """Return the room that a file belongs to."""
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield every module that a file imports, and whether that happens inside a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, id(node) in inside
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, id(node) in inside
+            if node.module == "orchestrator":
+                for name in node.names:
+                    yield f"orchestrator.{name.name}", id(node) in inside
+
+
+def name_of(path: Path) -> str:
+    """Return a file's path from the top of the project."""
+    return str(path.relative_to(PROJECT))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)
+def test_an_import_points_to_a_lower_floor(path: Path) -> None:
+    """A room imports what lies below it; rooms of one floor do not know each other."""
+    own = room(path)
+    assert own in FLOORS, f"{own} has no floor yet"
+    for module, _ in imports(path):
+        parts = module.split(".")
+        if parts[0] != "orchestrator" or len(parts) == 1 or parts[1] == own:
+            continue
+        assert FLOORS[parts[1]] < FLOORS[own], f"{own} imports {parts[1]}, which is not below it"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)
+def test_adapters_are_named_by_assembly_alone(path: Path) -> None:
+    """Only assembly, the command line's own output, and the public doubles name an adapter."""
+    own = room(path)
+    named = {
+        module
+        for module, _ in imports(path)
+        if module.startswith("orchestrator.") and module.split(".")[1] in ADAPTERS - {own}
+    }
+    allowed = {
+        "assembly": named,
+        "testing": {"orchestrator.models.replay"},
+        "cli": {one for one in named if one.split(".")[1] in {"sinks", "journals", "sandboxes"}},
+    }
+    assert named <= allowed.get(own, set())
+
+
+@pytest.mark.parametrize("path", files(), ids=name_of)
+def test_a_vendor_has_one_home(path: Path) -> None:
+    """A vendor's package is imported where it belongs and nowhere else."""
+    for module, _ in imports(path):
+        homes = VENDORS.get(module.split(".")[0])
+        assert homes is None or name_of(path) in homes, f"{module} does not belong here"
+
+
+@pytest.mark.parametrize("path", sorted(TOOLS.rglob("*.py")), ids=name_of)
+def test_the_tools_know_nothing_of_the_host(path: Path) -> None:
+    """What runs inside the sandbox imports the standard library and itself."""
+    import sys
+
+    for module, _ in imports(path):
+        top = module.split(".")[0]
+        assert top == "orchestrator_tools" or top in sys.stdlib_module_names, module
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)
+def test_late_imports_have_a_reason(path: Path) -> None:
+    """An import inside a function stands in the command line, in assembly, or has its reason."""
+    late = [module for module, inside in imports(path) if inside]
+    assert not late or room(path) in LATE or name_of(path) in LATE_FILES, late
+
+
+@pytest.mark.parametrize("path", files(), ids=name_of)
+def test_a_room_is_not_crowded(path: Path) -> None:
+    """A file keeps under 450 lines: what grows beyond 400 is split by what it holds."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 450
+
+
+BANNED = {"utils", "helpers", "common", "core", "base", "manager", "handler", "service", "misc"}
+
+
+@pytest.mark.parametrize("path", files(), ids=name_of)
+def test_names_say_what_a_thing_is(path: Path) -> None:
+    """No file or class is named for being a drawer."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = [node.name.lower() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    for name in (path.stem, *classes):
+        assert not any(name == word or name.endswith(word) for word in BANNED - {"base"}), name

@@ -1,0 +1,32 @@
+"""The public face as a user would type it; checked by mypy, never run."""
+
+from __future__ import annotations
+
+from orchestrator import (
+    Event,
+    Orchestrator,
+    Outcome,
+    Signal,
+    ToolResult,
+    open_toolbox,
+    open_workspace,
+)
+
+
+async def sink(event: Event | Signal) -> None:
+    """Take note of an event."""
+    print(type(event).__name__)
+
+
+async def use() -> None:
+    """Use what is public."""
+    async with Orchestrator.from_config("config.yaml", repo=".", sinks=[sink]) as orchestrator:
+        outcome: Outcome = await orchestrator.run_issue("123", limit_usd=1.0)
+        cost: float = outcome.cost_usd
+        print(outcome.status, cost)
+    async with open_toolbox(".", tools=["Bash"]) as toolbox:
+        result: ToolResult = await toolbox.call("Bash", {"command": "ls"})
+        print(result.text, result.is_error)
+    async with open_workspace(".", base="HEAD") as workspace:
+        commit: str = await workspace.collect("refs/heads/feature/x")
+        print(commit)

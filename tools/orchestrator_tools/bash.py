@@ -1,0 +1,234 @@
+"""Bash: one command in a fresh shell; the working directory carries over."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from orchestrator_tools.contract import ToolResult, text_result
+from orchestrator_tools.errors import ToolError
+from orchestrator_tools.output import TEXT_LIMIT, head_and_tail
+from orchestrator_tools.place import Place
+
+NAME = "Bash"
+EFFECT = "any"
+DESCRIPTION = (
+    "Run a command in bash. The working directory carries over, variables do not. No network, "
+    "no stdin. Use Read, Grep and Glob rather than cat, grep and find."
+)
+DEFAULT_MS = 120_000
+MOST_MS = 600_000
+GRACE_S = 2.0
+OUTPUT_READ = 4 * 1024 * 1024
+MARK = "ORCHESTRATE_CALL"
+
+REPORT_FROM = 200
+"""The cwd is reported on a descriptor of its own, above those that scripts use themselves."""
+SHELL = 'trap "pwd -P >&{0}" EXIT; eval "$1"'
+
+
+@dataclass(frozen=True)
+class Arguments:
+    command: str = field(metadata={"doc": "The command"})
+    timeout: float | None = field(
+        default=None,
+        metadata={"doc": "Milliseconds, 120000 unless given", "ge": 1, "le": MOST_MS},
+    )
+    description: str | None = field(default=None, metadata={"doc": "What it does, in a few words"})
+    run_in_background: bool = field(
+        default=False,
+        metadata={"doc": "Return a pid and an output file at once; stop it with kill"},
+    )
+
+
+def run(arguments: Arguments, place: Place) -> ToolResult:
+    """Run a command."""
+    if "\0" in arguments.command:
+        raise ToolError("a command cannot hold a NUL character")
+    cwd = place.cwd if os.path.isdir(place.cwd) else place.workspace
+    mark = os.urandom(8).hex()
+    log = os.path.join(place.scratch, f"bash-{mark}.log")
+    if arguments.run_in_background:
+        return _start_background(arguments.command, cwd, log, mark)
+    seconds = min(arguments.timeout or DEFAULT_MS, MOST_MS) / 1000
+    reader, low = os.pipe()
+    writer = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, REPORT_FROM)
+    os.close(low)
+    # Opened before the command can remove it.
+    kept = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        process = _spawn(arguments.command, cwd, log, mark, report=writer)
+        os.close(writer)
+        writer = -1
+        timed_out = not _wait(process, seconds)
+        if timed_out:
+            _end_tree(process, mark)
+        status = process.wait()
+        place.new_cwd = _reported_cwd(reader)
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    with os.fdopen(kept, "rb") as output:
+        return _answer(output, log, status, seconds if timed_out else None)
+
+
+def _spawn(
+    command: str, cwd: str, log: str, mark: str, report: int | None = None
+) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ, PWD=cwd)
+    environment[MARK] = mark
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    argv = ["bash", "-c", 'eval "$1"', "bash", command]
+    if report is not None:
+        argv = ["bash", "-c", SHELL.format(report), "bash", command]
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=environment,
+            pass_fds=() if report is None else (report,),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(f"bash cannot be started: {error.strerror}") from None
+    finally:
+        os.close(output)
+
+
+def _start_background(command: str, cwd: str, log: str, mark: str) -> ToolResult:
+    process = _spawn(command, cwd, log, mark)
+    BACKGROUND.append(process)
+    return text_result(
+        f"Started in the background: pid {process.pid}, output in {log}. "
+        f"Read that file for its output; end it with: kill -- -{process.pid}",
+        pid=process.pid,
+        output=log,
+    )
+
+
+BACKGROUND: list[subprocess.Popen[bytes]] = []
+
+
+def reap() -> None:
+    """Forget background commands that have ended, so that none is left a zombie."""
+    BACKGROUND[:] = [process for process in BACKGROUND if process.poll() is None]
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for the end without polling; tell whether it came in time."""
+    try:
+        descriptor = os.pidfd_open(process.pid)  # type: ignore[attr-defined,unused-ignore]
+    except OSError:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    try:
+        ready, _, _ = select.select([descriptor], [], [], seconds)
+        return bool(ready)
+    finally:
+        os.close(descriptor)
+
+
+def _end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End a command and all that it started, even what left its process group."""
+    _signal_group(process.pid, signal.SIGTERM)
+    ended = _wait(process, GRACE_S)
+    for _ in range(3):
+        _signal_group(process.pid, signal.SIGKILL)
+        left = _marked(mark)
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        if not left and ended:
+            return
+        ended = True
+        time.sleep(0.01)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except OSError:
+        return
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return
+
+
+def _marked(mark: str) -> list[int]:
+    """Find the processes that carry a call's mark in their environment."""
+    needle = f"{MARK}={mark}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if needle in file.read():
+                    found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def _reported_cwd(reader: int) -> str | None:
+    """Read the cwd that the shell reported; a holder of the pipe cannot make this wait."""
+    ready, _, _ = select.select([reader], [], [], 0)
+    if not ready:
+        return None
+    cwd = os.read(reader, 8192).removesuffix(b"\n").decode("utf-8", "surrogateescape")
+    return cwd if os.path.isabs(cwd) and os.path.isdir(cwd) else None
+
+
+def _answer(output: BinaryIO, log: str, status: int, limit: float | None) -> ToolResult:
+    size = os.fstat(output.fileno()).st_size
+    shown, cut = _shown(output, size)
+    if cut:
+        shown += f"\n(output of {size} bytes kept whole in {log})"
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(log)
+    code = 128 - status if status < 0 else status
+    if limit is not None:
+        shown = f"Timed out after {limit:g} s and was ended\n{shown}"
+    elif code:
+        shown = f"Exit code {code}\n{shown}"
+    shown = shown.rstrip("\n") or "(no output)"
+    failed = bool(code) or limit is not None
+    return text_result(shown, is_error=failed, truncated=cut, exit_code=code, bytes=size)
+
+
+def _shown(output: BinaryIO, size: int) -> tuple[str, bool]:
+    """Return the output, or its head and tail where it is long; no character is split."""
+    if size <= OUTPUT_READ:
+        return head_and_tail(_text(output.read(OUTPUT_READ)))
+    half = TEXT_LIMIT // 2
+    head = output.read(half)
+    output.seek(-half, os.SEEK_END)
+    tail = output.read(half)
+    while tail[:1] and tail[0] & 0xC0 == 0x80 and len(tail) > half - 4:
+        tail = tail[1:]
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    missing = size - len(head) - len(tail)
+    return f"{decoder.decode(head)}\n[... {missing} bytes left out ...]\n{_text(tail)}", True
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

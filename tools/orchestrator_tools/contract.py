@@ -1,0 +1,168 @@
+"""What the host and the tool server say to each other: values, and one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+LINE_LIMIT = 16 * 1024 * 1024
+"""Bytes of one line on the wire; a longer one is refused on either side."""
+
+SEEN_LIMIT = 2000
+"""Files whose last seen content is remembered; the oldest are forgotten."""
+
+Block = dict[str, Any]
+
+Effect = Literal["none", "repeatable", "any"]
+"""What a tool does to files: nothing; the same again when it is repeated; anything at all."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call of a tool, as the model asked for it."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a call returned: blocks for the model, details for people."""
+
+    content: tuple[Block, ...]
+    details: dict[str, Any] = field(default_factory=dict)
+    is_error: bool = False
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """Return the text blocks, joined."""
+        return "\n".join(str(block["text"]) for block in self.content if block["type"] == "text")
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """What the model is told about a tool."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    effect: Effect
+
+
+@dataclass(frozen=True)
+class ToolState:
+    """What the tools remember from one call to the next; it travels with the calls.
+
+    The server keeps nothing, so a killed server or a resumed run changes nothing.
+    """
+
+    cwd: str
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+    def after(self, change: StateChange) -> ToolState:
+        """Return the state once a call's change is applied."""
+        seen = dict(self.seen)
+        for path, fingerprint in change.seen.items():
+            seen.pop(path, None)
+            seen[path] = fingerprint
+        while len(seen) > SEEN_LIMIT:
+            del seen[next(iter(seen))]
+        return ToolState(cwd=change.cwd or self.cwd, seen=seen)
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """What one call changed in the tools' state."""
+
+    cwd: str | None = None
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+
+def text_result(text: str, *, is_error: bool = False, **details: Any) -> ToolResult:
+    """Build a result of one text block."""
+    truncated = bool(details.pop("truncated", False))
+    return ToolResult(
+        content=({"type": "text", "text": text},),
+        details=details,
+        is_error=is_error,
+        truncated=truncated,
+    )
+
+
+def encode_line(message: Mapping[str, Any]) -> bytes:
+    """Encode a message as one line; lone surrogates become replacement characters."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """Decode one line.
+
+    Raises:
+        ValueError: it is too long, not JSON, or not an object.
+    """
+    if len(line) > LINE_LIMIT:
+        raise ValueError("line too long")
+    try:
+        message = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(message, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - one kind of error for every bad line
+    return message
+
+
+def result_to_wire(result: ToolResult, change: StateChange) -> dict[str, Any]:
+    """Turn a result and its state change into a message for the host."""
+    return {
+        "content": list(result.content),
+        "details": result.details,
+        "is_error": result.is_error,
+        "truncated": result.truncated,
+        "cwd": change.cwd,
+        "seen": dict(change.seen),
+    }
+
+
+def result_from_wire(wire: Mapping[str, Any]) -> tuple[ToolResult, StateChange]:
+    """Read a result that comes from inside, taking nothing for granted.
+
+    Raises:
+        ValueError: a part is missing or of the wrong type.
+    """
+    content = wire.get("content")
+    details = wire.get("details")
+    cwd = wire.get("cwd")
+    seen = wire.get("seen")
+    if not isinstance(content, list) or not content or not isinstance(details, dict):
+        raise ValueError("a result without content or details")
+    if not isinstance(seen, dict) or not (cwd is None or isinstance(cwd, str)):
+        raise ValueError("a result with a broken state")
+    blocks: list[Block] = [_block(block) for block in content]
+    fingerprints = {_plain(path)[:4096]: _plain(value)[:80] for path, value in seen.items()}
+    result = ToolResult(
+        content=tuple(blocks),
+        details=details,
+        is_error=wire.get("is_error") is True,
+        truncated=wire.get("truncated") is True,
+    )
+    return result, StateChange(cwd=_plain(cwd)[:4096] if cwd else None, seen=fingerprints)
+
+
+def _plain(text: Any) -> str:
+    """Return text without lone surrogates, which no journal can hold."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
+
+
+def _block(block: Any) -> Block:
+    if isinstance(block, dict):
+        if block.get("type") == "text" and isinstance(block.get("text"), str):
+            return {"type": "text", "text": block["text"]}
+        source = block.get("source")
+        if block.get("type") == "image" and isinstance(source, dict):
+            return {"type": "image", "source": source}
+    raise ValueError("a block that is neither text nor image")

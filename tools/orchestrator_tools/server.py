@@ -1,0 +1,161 @@
+"""The server that runs the tools: reads a call, runs it, writes the result.
+
+It keeps nothing between calls but the processes it started in the background. One thread a
+call, so that reads run side by side; the host sends writes one after the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import sys
+import threading
+from typing import Any, BinaryIO, Callable
+
+from orchestrator_tools import bash, snapshot, table
+from orchestrator_tools.contract import (
+    LINE_LIMIT,
+    ToolResult,
+    decode_line,
+    encode_line,
+    result_to_wire,
+    text_result,
+)
+from orchestrator_tools.errors import ToolError
+from orchestrator_tools.place import Place
+
+PR_SET_DUMPABLE = 4
+
+
+class Server:
+    """Answers the host's messages until its input ends."""
+
+    def __init__(self, requests: BinaryIO, answers: BinaryIO, environment: dict[str, str]) -> None:
+        self._requests = requests
+        self._answers = answers
+        self._writing = threading.Lock()
+        self._workspace = environment["ORCHESTRATE_WORKSPACE"]
+        self._git = environment.get("ORCHESTRATE_GIT", "")
+        self._scratch = environment.get("TMPDIR", "/tmp")
+        self._rg = environment.get("ORCHESTRATE_RG", "rg")
+        self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "call": self._call,
+            "redo": self._redo,
+            "snapshot": self._snapshot,
+            "restore": self._restore,
+            "commit": self._commit,
+        }
+
+    def serve(self) -> None:
+        """Answer until the input ends."""
+        self._write({"ready": True, "python": sys.version.split()[0]})
+        while True:
+            line = self._requests.readline(LINE_LIMIT + 1)
+            if not line:
+                return
+            if len(line) > LINE_LIMIT and not line.endswith(b"\n"):
+                self._skip_line()
+                continue
+            try:
+                message = decode_line(line)
+            except ValueError:
+                continue
+            threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+
+    def _skip_line(self) -> None:
+        """Read past the rest of a line that is too long: no part of it is a message."""
+        while True:
+            line = self._requests.readline(LINE_LIMIT)
+            if not line or line.endswith(b"\n"):
+                return
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        answer: dict[str, Any]
+        try:
+            operation = self._operations[str(message.get("op"))]
+            answer = operation(message)
+        except ToolError as error:
+            answer = {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 - a fault here must not end the server
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answer["id"] = message.get("id")
+        self._write(answer)
+
+    def _write(self, answer: dict[str, Any]) -> None:
+        line = encode_line(answer)
+        if len(line) > LINE_LIMIT:
+            line = encode_line({"id": answer.get("id"), "error": "the result is too large"})
+        with self._writing:
+            self._answers.write(line)
+            self._answers.flush()
+
+    def _call(self, message: dict[str, Any]) -> dict[str, Any]:
+        bash.reap()
+        place = Place(
+            workspace=self._workspace,
+            cwd=str(message.get("cwd") or self._workspace),
+            scratch=self._scratch,
+            rg=self._rg,
+            seen=message.get("seen") or {},
+        )
+        result = self._result(str(message.get("tool")), message.get("arguments") or {}, place)
+        return result_to_wire(result, place.change())
+
+    def _redo(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Repeat a Write or Edit on files that were put back, unless its effect is there."""
+        tool, arguments = str(message.get("tool")), message.get("arguments") or {}
+        if getattr(table.TOOLS.get(tool), "EFFECT", "") != "repeatable":
+            raise ToolError(f"{tool} cannot be repeated")
+        place = Place(
+            workspace=self._workspace,
+            cwd=str(message.get("cwd") or self._workspace),
+            scratch=self._scratch,
+            rg=self._rg,
+            seen=message.get("seen") or {},
+        )
+        path = os.path.realpath(place.path(str(arguments.get("file_path"))))
+        if (message.get("after") or {}).get(path) not in {None, place.now(path)}:
+            self._result(tool, arguments, place)
+        return {"seen": place.newly_seen}
+
+    @staticmethod
+    def _result(tool: str, arguments: dict[str, Any], place: Place) -> ToolResult:
+        try:
+            return table.run(tool, arguments, place)
+        except ToolError as error:
+            return text_result(str(error), is_error=True, kind=type(error).__name__)
+        except (OSError, ValueError, TypeError, AttributeError, MemoryError) as error:
+            return text_result(f"{tool} failed: {error}", is_error=True, kind=type(error).__name__)
+
+    def _snapshot(self, message: dict[str, Any]) -> dict[str, Any]:
+        return snapshot.take(self._git, self._workspace, int(message["turn"]))
+
+    def _restore(self, message: dict[str, Any]) -> dict[str, Any]:
+        return snapshot.restore(self._git, self._workspace, str(message["snapshot"]))
+
+    def _commit(self, message: dict[str, Any]) -> dict[str, Any]:
+        return snapshot.commit(self._git, self._workspace, str(message["message"]))
+
+
+def _channel() -> tuple[BinaryIO, BinaryIO]:
+    """Return both ends of the talk with the host: a socket of its own, else stdin and stdout."""
+    number = os.environ.pop("ORCHESTRATE_CHANNEL", "")
+    if not number:
+        return os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.set_inheritable(int(number), False)
+    channel = socket.socket(fileno=int(number))
+    return channel.makefile("rb"), channel.makefile("wb")
+
+
+def main() -> None:
+    """Serve the host over a channel that no child of this process ever sees."""
+    requests, answers = _channel()
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+    # No process of the same user may open this one's descriptors or memory.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    Server(requests, answers, dict(os.environ)).serve()

@@ -1,0 +1,282 @@
+"""The state of a workspace after a turn: its tree, and all that git knows about it.
+
+Everything here runs inside the sandbox, on the private git directory. A snapshot is an index of
+all files that are not ignored, with their contents as objects, and a copy of git's own small
+files (HEAD, index, refs, reflogs, a merge or rebase under way). It is named by its turn and its
+index's checksum. The objects are not held by a ref: that would cost a second git process a turn;
+the git directory's read-only settings keep ``git gc`` from pruning them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from typing import Any
+
+from orchestrator_tools.errors import ToolError
+
+OURS = "orchestrate"
+KEPT_OUT = {"objects", "config", "hooks", "info", "description", OURS}
+NAME = re.compile(r"^(\d{1,6}):([0-9a-f]{40})$")
+EMPTY_NESTED = re.compile(r"^error: '(.+?)/?' does not have a commit checked out", re.MULTILINE)
+SECONDS = 120
+
+
+def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
+    """Record the state after a turn; the name is the same when nothing has changed since."""
+    index = os.path.join(git, OURS, "index")
+    os.makedirs(os.path.join(git, OURS, "snapshots"), exist_ok=True)
+    _remove(index + ".lock")
+    aside = _add_all(git, workspace, index)
+    checksum = _checksum(index)
+    state = _fingerprint(git)
+    last = _last(git)
+    if last and last["index"] == checksum and last["state"] == state:
+        return {"snapshot": last["name"], "aside": aside}
+    name = f"{turn}:{checksum}"
+    folder = os.path.join(git, OURS, "snapshots", str(turn))
+    shutil.rmtree(folder, ignore_errors=True)
+    _copy_state(git, os.path.join(folder, "state"))
+    # git replaces an index, it never writes into one: a second name keeps the content.
+    os.link(index, os.path.join(folder, "index"))
+    if last:
+        _forget(git, keep={turn, int(str(last["name"]).split(":")[0])})
+    record = {"name": name, "index": checksum, "state": state}
+    temporary = os.path.join(git, OURS, "last.new")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(record, file)
+    os.replace(temporary, os.path.join(git, OURS, "last"))
+    return {"snapshot": name, "aside": aside}
+
+
+def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
+    """Put the workspace back to a snapshot: files, index, HEAD, refs.
+
+    Raises:
+        ToolError: there is no such snapshot.
+    """
+    match = NAME.match(name)
+    folder = os.path.join(git, OURS, "snapshots", match.group(1)) if match else ""
+    kept = os.path.join(folder, "index")
+    if match is None or not os.path.isfile(kept) or _checksum(kept) != match.group(2):
+        raise ToolError(f"there is no snapshot {name}")
+    _clear_state(git)
+    _copy_back(os.path.join(folder, "state"), git)
+    index = os.path.join(git, OURS, "index")
+    _remove(index + ".lock")
+    shutil.copyfile(kept, index + ".new")
+    os.replace(index + ".new", index)
+    # What an interrupted turn left may hide behind ignore rules that it wrote itself.
+    for arguments in (
+        ("checkout-index", "--force", "--all"),
+        ("clean", "-ffdq"),
+    ):
+        _git(git, workspace, *arguments, index=index)
+    return {"snapshot": name}
+
+
+def commit(git: str, workspace: str, message: str) -> dict[str, Any]:
+    """Commit what is left uncommitted, and say where HEAD is."""
+    _remove_locks(git)
+    aside = _add_all(git, workspace, None)
+    if _status(git, workspace, "diff", "--cached", "--quiet"):
+        _git(git, workspace, "commit", "--quiet", "--no-verify", "--message", message)
+    head = _git(git, workspace, "rev-parse", "HEAD").strip()
+    tree = _git(git, workspace, "rev-parse", "HEAD^{tree}").strip()
+    return {"head": head, "tree": tree, "aside": aside}
+
+
+def _remove_locks(git: str) -> None:
+    """Remove the locks that killed commands have left; nothing runs beside a commit."""
+    for name in os.listdir(git):
+        if name.endswith(".lock"):
+            _remove(os.path.join(git, name))
+    for folder, _, files in os.walk(os.path.join(git, "refs")):
+        for name in files:
+            if name.endswith(".lock"):
+                _remove(os.path.join(folder, name))
+
+
+def _add_all(git: str, workspace: str, index: str | None) -> list[str]:
+    """Stage everything; a repository inside the workspace is set aside, its files stay."""
+    aside: list[str] = []
+    for _ in range(8):
+        status, errors = _try(git, workspace, ("add", "--all", "."), index)
+        without = EMPTY_NESTED.findall(errors)
+        # An index of the agent's may hold such entries from before; ours warns of every new one.
+        look = index is None or "embedded git repository" in errors
+        nested = [*without, *(_nested(git, workspace, index) if look else [])]
+        if not nested:
+            if status:
+                raise ToolError(f"git add failed: {errors.strip()[-500:]}")
+            return aside
+        for path in nested:
+            aside += _set_aside(git, workspace, path)
+            _try(git, workspace, ("rm", "-r", "--cached", "--force", "--quiet", "--", path), index)
+    raise ToolError("git add failed: repositories inside the workspace keep appearing")
+
+
+def _nested(git: str, workspace: str, index: str | None) -> list[str]:
+    """List staged repositories whose folders hold files: submodules of the base stay empty."""
+    listed = _git(git, workspace, "ls-files", "--stage", "-z", index=index)
+    links = [one.split("\t", 1)[1] for one in listed.split("\0") if one.startswith("160000 ")]
+    return [path for path in links if _holds_files(os.path.join(workspace, path))]
+
+
+def _holds_files(path: str) -> bool:
+    return os.path.isdir(path) and bool(os.listdir(path))
+
+
+def _set_aside(git: str, workspace: str, path: str) -> list[str]:
+    """Move the git directory of a repository inside the workspace out of the way."""
+    source = os.path.join(workspace, path, ".git")
+    if not os.path.lexists(source):
+        return []
+    store = os.path.join(git, OURS, "aside")
+    os.makedirs(store, exist_ok=True)
+    try:
+        shutil.move(source, os.path.join(store, str(len(os.listdir(store)))))
+    except OSError as error:
+        raise ToolError(f"{source} cannot be set aside: {error}") from None
+    return [os.path.join(path, ".git")]
+
+
+def _state_files(git: str) -> list[str]:
+    """List git's own files that make up its state, relative to the git directory."""
+    found = []
+    for name in sorted(os.listdir(git)):
+        if name in KEPT_OUT or name.endswith(".lock"):
+            continue
+        path = os.path.join(git, name)
+        if not os.path.isdir(path) or os.path.islink(path):
+            found.append(name)
+            continue
+        for folder, _, files in os.walk(path):
+            relative = os.path.relpath(folder, git)
+            found += [os.path.join(relative, one) for one in files if not one.endswith(".lock")]
+    return sorted(name for name in found if _is_plain(os.path.join(git, name)))
+
+
+def _is_plain(path: str) -> bool:
+    """Tell whether something can be copied: a file or a link, no pipe that would hold us."""
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _fingerprint(git: str) -> list[tuple[str, int, int]]:
+    """Tell cheaply whether any of git's own files has changed; its index is told by its entries."""
+    marks = []
+    for name in _state_files(git):
+        status = os.lstat(os.path.join(git, name))
+        marks.append([name, status.st_size, status.st_mtime_ns])
+    return marks  # type: ignore[return-value]
+
+
+def _copy_state(git: str, folder: str) -> None:
+    for name in _state_files(git):
+        target = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy2(os.path.join(git, name), target, follow_symlinks=False)
+
+
+def _clear_state(git: str) -> None:
+    for name in os.listdir(git):
+        if name in KEPT_OUT:
+            continue
+        _remove(os.path.join(git, name))
+
+
+def _copy_back(folder: str, git: str) -> None:
+    for parent, _, files in os.walk(folder):
+        relative = os.path.relpath(parent, folder)
+        os.makedirs(os.path.join(git, relative), exist_ok=True)
+        for name in files:
+            source = os.path.join(parent, name)
+            shutil.copy2(source, os.path.join(git, relative, name), follow_symlinks=False)
+    for needed in ("refs/heads", "refs/tags"):
+        os.makedirs(os.path.join(git, needed), exist_ok=True)
+
+
+def _checksum(index: str) -> str:
+    """Return the checksum that git writes at the end of an index; it tells contents apart."""
+    with open(index, "rb") as file:
+        file.seek(-20, os.SEEK_END)
+        return file.read(20).hex()
+
+
+def _forget(git: str, keep: set[int]) -> None:
+    folder = os.path.join(git, OURS, "snapshots")
+    for name in os.listdir(folder):
+        if name.isdigit() and int(name) not in keep:
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+
+def _last(git: str) -> dict[str, Any] | None:
+    try:
+        with open(os.path.join(git, OURS, "last"), encoding="utf-8") as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not NAME.match(str(record.get("name"))):
+        return None
+    folder = os.path.join(git, OURS, "snapshots", str(record["name"]).split(":")[0])
+    return record if os.path.isdir(folder) else None
+
+
+def _remove(path: str) -> None:
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    except OSError:
+        return
+
+
+def _environment(git: str, workspace: str, index: str | None) -> dict[str, str]:
+    environment = dict(os.environ, GIT_DIR=git, GIT_WORK_TREE=workspace, LC_ALL="C")
+    # What the agent wrote into its own settings must not hide files from us.
+    environment.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1")
+    if index is not None:
+        environment["GIT_INDEX_FILE"] = index
+    return environment
+
+
+def _try(
+    git: str, workspace: str, arguments: tuple[str, ...], index: str | None
+) -> tuple[int, str]:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=workspace,
+        env=_environment(git, workspace, index),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stderr.decode("utf-8", "replace")
+
+
+def _status(git: str, workspace: str, *arguments: str) -> int:
+    return _try(git, workspace, arguments, None)[0]
+
+
+def _git(git: str, workspace: str, *arguments: str, index: str | None = None) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=workspace,
+        env=_environment(git, workspace, index),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        errors = done.stderr.decode("utf-8", "replace").strip()[-500:]
+        raise ToolError(f"git {arguments[0]} failed: {errors}")
+    return done.stdout.decode("utf-8", "replace")
