@@ -33,6 +33,10 @@ START_S = 30.0
 CLOSE_S = 2.0
 CALL_S = 90.0
 MARGIN_S = 15.0
+PULSE_S = 5.0
+"""After this long without an answer the server is asked whether it still listens."""
+PULSE_WAIT_S = 20.0
+"""A server that has not even said that by then was stopped, or starved: it is started anew."""
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 Prepare = Callable[[Callable[[], Awaitable[Ask]]], Awaitable[None]]
@@ -202,12 +206,31 @@ class _Session:
                 raise ValueError("the arguments are too large")
             async with self._sending:
                 await self._send(line)
-            await arrived.wait()
+            while not arrived.is_set():
+                with anyio.move_on_after(PULSE_S):
+                    await arrived.wait()
+                if not arrived.is_set():
+                    await self._feel_pulse()
         finally:
             self._waiting.pop(number, None)
         if not answers:
             raise ServerGone("the tool server ended")
         return answers[0]
+
+    async def _feel_pulse(self) -> None:
+        """Have the server say that it listens: one that a command stopped would be waited for."""
+        number = secrets.token_hex(12)
+        said = anyio.Event()
+        self._waiting[number] = (said, [])
+        try:
+            with anyio.fail_after(PULSE_WAIT_S):
+                async with self._sending:
+                    await self._send(encode_line({"op": "ping", "id": number}))
+                await said.wait()
+        except TimeoutError:
+            raise ServerGone("it no longer listens") from None
+        finally:
+            self._waiting.pop(number, None)
 
     async def _send(self, line: bytes) -> None:
         if self.ended:

@@ -79,10 +79,14 @@ async def test_killing_everything_costs_only_a_restart(
 async def test_a_stopped_server_costs_only_a_restart(
     open_here: OpenHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that stops every process is given up, and the next call works."""
-    monkeypatch.setattr("orchestrator.toolbox.MARGIN_S", 0.5)
+    """A command that stops every process is given up long before its time, and the next works."""
+    monkeypatch.setattr("orchestrator.toolbox.PULSE_S", 0.2)
+    monkeypatch.setattr("orchestrator.toolbox.PULSE_WAIT_S", 2.0)
     async with open_here() as toolbox:
-        await sh(toolbox, "kill -STOP -1", 500)
+        # The sleep keeps the call open: a server may answer before its stop reaches it.
+        stopped = await sh(toolbox, "kill -STOP -1; sleep 600", 600_000)
+        assert stopped.is_error and "ended the sandbox's server" in stopped.text
+        monkeypatch.undo()
         assert await done(toolbox, "echo again") == "again"
 
 

@@ -40,6 +40,7 @@ class Server:
         self._scratch = environment.get("TMPDIR", "/tmp")
         self._rg = environment.get("ORCHESTRATE_RG", "rg")
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "ping": lambda message: {},
             "call": self._call,
             "redo": self._redo,
             "snapshot": self._snapshot,
