@@ -187,6 +187,10 @@ class Agent:
         request = ModelRequest(request.model, reserved.max_tokens, request.head, request.messages)
         try:
             reply = await self._client.reply(request)
+        except anyio.get_cancelled_exc_class():
+            # Its intent stays open in the journal, and counts the same when the run goes on.
+            self._ledger.lose(reserved.usd)
+            raise
         except ModelError as error:
             cost = self._ledger.input_usd(request) if error.started else 0.0
             self._ledger.lose(cost)

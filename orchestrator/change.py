@@ -12,8 +12,9 @@ import anyio.to_thread
 
 from orchestrator.ports import Clock, Sandbox, SandboxProcess
 from orchestrator.records import SandboxSpec
+from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.workspaces import Workspace, remove_tree
+from orchestrator.workspaces import Workspace
 
 OUTPUT_LIMIT = 64 * 1024
 SETTINGS = (

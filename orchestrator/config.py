@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pwd
 import types
 import typing
 from collections.abc import Mapping
@@ -194,14 +196,36 @@ def load(*, user: Path | None, repository: Path | None, explicit: Path | None = 
 
 def user_file(environment: Mapping[str, str]) -> Path:
     """Return where the user's own settings are."""
-    home = environment.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "orchestrate" / "config.yaml"
+    given = environment.get("XDG_CONFIG_HOME")
+    home = home_folder(environment) or Path("/nonexistent")
+    return (Path(given) if given else home / ".config") / "orchestrate" / "config.yaml"
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return where runs and the journal are kept."""
-    home = environment.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "orchestrate"
+    """Return where runs and the journal are kept.
+
+    Raises:
+        ConfigError: nothing tells where the user's own files are.
+    """
+    given = environment.get("XDG_STATE_HOME")
+    home = home_folder(environment)
+    if not given and home is None:
+        raise ConfigError(
+            "no place for the runs: HOME is not set, and this user has no home directory",
+            hint="name a folder with --state, or set XDG_STATE_HOME",
+        )
+    top = Path(given) if given else Path(home or "/nonexistent") / ".local" / "state"
+    return top / "orchestrate"
+
+
+def home_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return the user's home directory: what HOME says, else what the system knows."""
+    if environment.get("HOME"):
+        return Path(environment["HOME"])
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None
 
 
 def repository_file(top: Path) -> Path | None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio.to_thread
 
-from orchestrator.errors import WorkspaceError
+from orchestrator.errors import DeliveryRefused
 from orchestrator.events import BranchIntended, BranchSet
 from orchestrator.records import Issue, Outcome, Verdict
 from orchestrator.repository import Repository
@@ -32,19 +32,19 @@ async def deliver_branch(
         intended: whether an earlier process has recorded the intent already.
 
     Raises:
-        WorkspaceError: the branch has become something that the commit does not continue, or
+        DeliveryRefused: the branch has become something that the commit does not continue, or
             somebody has it checked out.
     """
     ref = f"refs/heads/{branch}"
     current = await anyio.to_thread.run_sync(repository.ref, ref)
     if current != commit:
         if current and not await anyio.to_thread.run_sync(repository.is_ancestor, current, commit):
-            raise WorkspaceError(
+            raise DeliveryRefused(
                 f"branch {branch} has become something else meanwhile",
                 hint=f"the work is commit {commit}: git branch NAME {commit}",
             )
         if branch in await anyio.to_thread.run_sync(repository.checked_out):
-            raise WorkspaceError(
+            raise DeliveryRefused(
                 f"branch {branch} is checked out, so it is not moved",
                 hint=f"the work is commit {commit}: git merge {commit}",
             )

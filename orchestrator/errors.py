@@ -141,6 +141,12 @@ class WorkspaceError(OrchestratorError):
     exit_code = 5
 
 
+class DeliveryRefused(WorkspaceError):
+    """The branch cannot be set as things are; a person decides what becomes of the commit."""
+
+    exit_code = 3
+
+
 class RepositoryRefused(WorkspaceError):
     """The repository cannot be worked on, for a reason that its owner can mend."""
 

@@ -17,7 +17,7 @@ HARDENED = {
     "core.pager": "cat",
     "gc.auto": "0",
     "maintenance.auto": "false",
-    "protocol.ext.allow": "never",
+    "log.showSignature": "false",
     "advice.detachedHead": "false",
 }
 
@@ -35,6 +35,10 @@ def environment(settings: Mapping[str, str] | None = None, **more: str) -> dict[
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        # Nothing is fetched, whatever the repository's settings name as its transport: that would
+        # start programs of its choice.
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_CONFIG_COUNT": str(len(merged)),
     }
     for index, (key, value) in enumerate(merged.items()):

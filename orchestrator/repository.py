@@ -118,6 +118,10 @@ class Repository:
             at = start + size + 1
         return found
 
+    def has(self, name: str) -> bool:
+        """Tell whether a commit is there, by its id or a ref."""
+        return self._git("cat-file", "-e", f"{name}^{{commit}}", check=False).returncode == 0
+
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Tell whether one commit is reachable from another."""
         done = self._git("merge-base", "--is-ancestor", older, newer, check=False)
@@ -127,8 +131,9 @@ class Repository:
         """Tell whether the checkout has changes that are not committed."""
         if self.top is None:
             return False
-        done = run_git(["status", "--porcelain", "--untracked-files=no"], cwd=self.top, check=False)
-        return bool(done.stdout.strip())
+        asked = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"]
+        env = environment(_no_filters(self.top))
+        return bool(run_git(asked, cwd=self.top, env=env, check=False).stdout.strip())
 
     def object_folders(self) -> list[Path]:
         """Return every folder of objects that this repository reads: its own, and borrowed ones."""
@@ -168,7 +173,18 @@ class Repository:
 
         command = git.cmd.Git(str(self.common))
         output = command.execute(
-            ["git", "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", base, commit, "--"],
+            [
+                "git",
+                "diff",
+                "--numstat",
+                "-z",
+                "--no-renames",
+                "--no-ext-diff",
+                "--no-textconv",
+                base,
+                commit,
+                "--",
+            ],
             env=environment(GIT_DIR=str(self.common)),
             strip_newline_in_stdout=False,
         )
@@ -311,7 +327,8 @@ class Repository:
 
     def _flattened(self, head: str, base: str) -> str:
         tree = self.tree(head)
-        message = self._git("log", "-1", "--format=%B", head).stdout or b"Work of an agent\n"
+        asked = ("log", "-1", "--format=%B", "--no-show-signature", head)
+        message = self._git(*asked).stdout or b"Work of an agent\n"
         who = {
             "GIT_AUTHOR_NAME": "orchestrate",
             "GIT_AUTHOR_EMAIL": "orchestrate@localhost",
@@ -370,3 +387,16 @@ def locate(folder: Path) -> Repository:
             head=head,
         )
     )
+
+
+def _no_filters(checkout: Path) -> dict[str, str]:
+    """Return settings that switch off every filter which a checkout's settings name."""
+    asked = ["config", "-z", "--name-only", "--get-regexp", "^filter[.]"]
+    listed = run_git(asked, cwd=checkout, check=False)
+    names = {
+        key.split(".", 1)[1].rpartition(".")[0]
+        for key in listed.stdout.decode("utf-8", "surrogateescape").split("\0")
+        if key.count(".") > 1
+    }
+    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    return {f"filter.{name}.{part}": value for name in sorted(names) for part, value in off.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from orchestrator.change import CommittedChange
 from orchestrator.collect import CollectedWork, Collector
 from orchestrator.delivery import deliver_branch
 from orchestrator.errors import (
+    DeliveryRefused,
     JournalError,
     OrchestratorError,
-    SandboxUnavailable,
-    WorkspaceError,
+    RepositoryRefused,
     only,
 )
 from orchestrator.events import (
@@ -41,9 +40,10 @@ from orchestrator.events import (
 )
 from orchestrator.judging import judge_change
 from orchestrator.limits import Ledger
+from orchestrator.outcomes import STATUS, Outcomes
 from orchestrator.ports import Clock, Gate, ModelClient, RunJournal, Sandbox
 from orchestrator.prices import Model
-from orchestrator.records import AgentDefinition, DiffStat, Outcome, OutcomeStatus, Run, Verdict
+from orchestrator.records import PARKED, AgentDefinition, DiffStat, Outcome, Run, Verdict
 from orchestrator.repository import Repository
 from orchestrator.session import Session, words_of
 from orchestrator.snapshots import ServerSnapshots, put_back
@@ -51,12 +51,6 @@ from orchestrator.transcript import encode_head
 from orchestrator.workspaces import Workspace
 
 UNCOMMITTED = "your uncommitted changes are not part of this run: it starts from the last commit"
-STATUS: dict[str, OutcomeStatus] = {
-    "refused": "needs_human",
-    "limit": "limit_reached",
-    "unavailable": "unavailable",
-    "failed": "failed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +130,7 @@ class Runner:
             prepare=self._prepare,
         )
         self._interrupted = False
-        self._notes: tuple[str, ...] = ()
+        self._outcomes = Outcomes(run, self._ledger)
         self._refs = f"refs/orchestrate/{run.run_id}"
 
     async def outcome(self) -> Outcome:
@@ -154,7 +148,7 @@ class Runner:
             async with self._server.open():
                 return await self._work()
         except Exception as error:  # noqa: BLE001 - the runner's edge: every run ends in an outcome
-            return await self._outcome_of(only(error))
+            return await self._broken_off(only(error))
 
     async def _emit(self, *events: Event) -> None:
         await self._emit_on(*events)
@@ -163,7 +157,7 @@ class Runner:
     def interrupted(self) -> Outcome:
         """Return the outcome of a run that is being cancelled."""
         hint = f"go on with: orchestrate issue {self._run.issue.key}"
-        return self._outcome("cancelled", "", error="it was interrupted", hint=hint)
+        return self._outcomes.of("cancelled", "", error="it was interrupted", hint=hint)
 
     # -- the work --------------------------------------------------------------------------
 
@@ -191,7 +185,7 @@ class Runner:
             collected = await self._collect(agent.session)
             if not collected.changed:
                 return await self._finish(
-                    self._outcome(
+                    self._outcomes.of(
                         "needs_human",
                         ending.words,
                         error="the agent changed nothing",
@@ -264,6 +258,11 @@ class Runner:
     async def _prepare(self, launch: Callable[[], Awaitable[toolbox.Ask]]) -> None:
         """Pin the base, so that no gc takes it away, and have the workspace where it was."""
         pin, base = f"{self._refs}/base", self._run.base_commit
+        if not await anyio.to_thread.run_sync(self._means.repository.has, base):
+            raise RepositoryRefused(
+                f"the commit that the run started from is gone: {base}",
+                hint=f"start anew: orchestrate issue {self._run.issue.key} --new",
+            )
         await anyio.to_thread.run_sync(self._means.repository.set_ref, pin, base)
         await put_back(self._workspace, launch, self._events, interrupted=self._interrupted)
         self._interrupted = False
@@ -279,7 +278,7 @@ class Runner:
     async def _look_at_checkout(self) -> None:
         """Tell the user of changes that are not part of the run."""
         if await anyio.to_thread.run_sync(self._means.repository.is_dirty):
-            self._notes = (UNCOMMITTED,)
+            self._outcomes.notes = (UNCOMMITTED,)
             self._show(Notice(UNCOMMITTED))
 
     # -- collecting and judging ------------------------------------------------------------
@@ -339,21 +338,46 @@ class Runner:
         branch, commit = self._run.branch, collected.commit
         if not any(isinstance(e, BranchSet) for e in self._events):
             intent = BranchIntended(branch, commit)
-            await deliver_branch(
-                self._means.repository, branch, commit, self._emit, intended=intent in self._events
-            )
+            try:
+                await deliver_branch(
+                    self._means.repository,
+                    branch,
+                    commit,
+                    self._emit,
+                    intended=intent in self._events,
+                )
+            except DeliveryRefused as refused:
+                return await self._undelivered(refused, ending, collected, verdicts)
         tested = any(one.tests for one in verdicts)
         notes = collected.notes
         if not tested:
             notes = (*notes, "nothing was tested: no gate executed a test")
-        outcome = self._outcome("done", ending.words, branch=branch, commit=commit, notes=notes)
+        outcome = self._outcomes.of("done", ending.words, branch=branch, commit=commit, notes=notes)
         return await self._finish(await self._with_work(outcome, commit, verdicts))
+
+    async def _undelivered(
+        self,
+        refused: DeliveryRefused,
+        ending: Ending,
+        collected: Collected,
+        verdicts: Sequence[Verdict],
+    ) -> Outcome:
+        """End with judged work that has no branch: what stands in its way is a person's."""
+        outcome = self._outcomes.of(
+            "needs_human",
+            ending.words,
+            commit=collected.commit,
+            error=str(refused),
+            hint=refused.hint,
+            notes=collected.notes,
+        )
+        return await self._finish(await self._with_work(outcome, collected.commit, verdicts))
 
     async def _gates_failed(
         self, ending: Ending, collected: Collected, verdicts: Sequence[Verdict]
     ) -> Outcome:
         failed = ", ".join(one.gate for one in verdicts if one.state == "failed")
-        outcome = self._outcome(
+        outcome = self._outcomes.of(
             "gate_failed",
             ending.words,
             commit=collected.commit,
@@ -364,9 +388,10 @@ class Runner:
         return await self._finish(await self._with_work(outcome, collected.commit, verdicts))
 
     async def _stopped(self, ending: Ending) -> Outcome:
-        status = STATUS[ending.kind]
-        outcome = self._outcome(status, ending.words, error=ending.error, hint=ending.hint)
-        if status in {"limit_reached", "unavailable"}:
+        outcome = self._outcomes.of(
+            STATUS[ending.kind], ending.words, error=ending.error, hint=ending.hint
+        )
+        if outcome.status in PARKED:
             return outcome
         return await self._finish(await self._rescued(outcome))
 
@@ -394,52 +419,11 @@ class Runner:
         await self._emit(RunFinished(outcome))
         return outcome
 
-    async def _outcome_of(self, error: BaseException) -> Outcome:
+    async def _broken_off(self, error: BaseException) -> Outcome:
         """Turn what was raised into an outcome; what must pass, passes."""
         if isinstance(error, JournalError) or not isinstance(error, Exception):
             raise error
         last = next((e for e in reversed(self._events) if isinstance(e, ModelReplied)), None)
         words = words_of(last) if last else ""
-        hint = error.hint if isinstance(error, OrchestratorError) else ""
-        machine = isinstance(error, SandboxUnavailable | WorkspaceError) or (
-            isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-        )
-        if machine:
-            return self._outcome("unavailable", words, error=str(error), hint=hint)
-        said = (
-            str(error)
-            if isinstance(error, OrchestratorError)
-            else f"{type(error).__name__}: {error}"
-        )
-        where = hint or f"its work tree is kept in {self._workspace.work}"
-        return await self._finish(self._outcome("failed", words, error=said, hint=where))
-
-    def _outcome(  # noqa: PLR0913 - one value a part
-        self,
-        status: OutcomeStatus,
-        summary: str,
-        *,
-        branch: str = "",
-        commit: str = "",
-        error: str = "",
-        hint: str = "",
-        notes: tuple[str, ...] = (),
-    ) -> Outcome:
-        ledger = self._ledger
-        return Outcome(
-            status=status,
-            run=self._run.run_id,
-            issue=self._run.issue.key,
-            agent=self._run.route.agent,
-            model=self._run.model,
-            summary=prompts.cleaned(summary),
-            branch=branch,
-            commit=commit,
-            usage=ledger.usage,
-            cost_usd=round(ledger.spent_usd, 6),
-            turns=ledger.turns,
-            error=error,
-            hint=hint,
-            scripted=self._run.scripted,
-            notes=(*self._notes, *notes),
-        )
+        outcome = self._outcomes.of_error(error, words, work=self._workspace.work)
+        return outcome if outcome.status in PARKED else await self._finish(outcome)

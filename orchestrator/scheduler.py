@@ -101,6 +101,10 @@ class Plans(Protocol):
         """Return what does the run."""
         ...
 
+    async def holds(self, name: str) -> bool:
+        """Tell whether the repository still has a commit, by its id or a ref."""
+        ...
+
     async def finished(self, run: Run, outcome: Outcome) -> None:
         """Keep the report, and drop what is no longer needed."""
         ...
@@ -139,7 +143,7 @@ class Scheduler:
         if unfinished is not None and not wish.new:
             return await self.resume(unfinished, wish)
         done = None if wish.new else await self._journal.done(self._plans.repo, key)
-        if done is not None:
+        if done is not None and await self._plans.holds(done[1].commit):
             return await self._told_again(*done)
         issue = await self._tracker.fetch(key)
         await self._require_ready(issue)
@@ -156,7 +160,10 @@ class Scheduler:
         """Return the outcome of a run that is done; what may have been cut off is completed."""
         await self._plans.finished(run, outcome)
         await self._tracker.report(run.issue, outcome)
-        return dataclasses.replace(outcome, notes=(*outcome.notes, DONE_BEFORE))
+        notes = (*outcome.notes, DONE_BEFORE)
+        if not await self._plans.holds(f"refs/heads/{outcome.branch}"):
+            notes = (*notes, f"its branch is gone; to have it again: {_branch_again(outcome)}")
+        return dataclasses.replace(outcome, notes=notes)
 
     async def resume(self, run_id: str, wish: Wish) -> Outcome:
         """Go on with a run; higher limits are accepted.
@@ -271,6 +278,10 @@ class Scheduler:
                 Notice("the stop could not be journaled; the run can go on all the same")
             )
         await self._plans.finished(run, outcome)
+
+
+def _branch_again(outcome: Outcome) -> str:
+    return f"git branch {outcome.branch} {outcome.commit}"
 
 
 def go_on(run: Run) -> str:

@@ -22,6 +22,7 @@ from orchestrator_tools.contract import StateChange, ToolState
 
 OPERATION_S = 180.0
 YIELD_S = 0.004
+RESTARTED = "The sandbox was started anew: processes in the background are gone, files are kept."
 
 
 async def put_back(
@@ -161,6 +162,8 @@ class ServerSnapshots:
             with anyio.move_on_after(YIELD_S):
                 await self._wanted.wait()
             said = await operation(self._server, {"op": "snapshot", "turn": turn})
+            if said["restarted"]:
+                self._notes.append(RESTARTED)
             aside = [str(one) for one in said.get("aside") or []]
             if aside:
                 named = ", ".join(aside[:5])
@@ -176,19 +179,24 @@ class ServerSnapshots:
 
 
 async def operation(server: toolbox.ToolServer, message: dict[str, object]) -> dict[str, Any]:
-    """Have the server do one thing to the workspace; a server that was ended gets a second try.
+    """Have the server do one thing to the workspace; the second try is made where nothing runs.
+
+    Returns:
+        The answer; ``restarted`` in it says that what ran inside was ended for the second try.
 
     Raises:
-        WorkspaceError: it failed.
+        WorkspaceError: it failed twice.
     """
-    for last in (False, True):
+    failure = ""
+    for restarted in (False, True):
         try:
             answer = await server.ask(message, seconds=OPERATION_S)
         except toolbox.ServerGone as gone:
-            if last:
-                raise WorkspaceError(f"the workspace's {message['op']} failed: {gone}") from None
+            failure = str(gone)
             continue
-        if "error" in answer:
-            raise WorkspaceError(f"the workspace's {message['op']} failed: {answer['error']}")
-        return answer
-    raise AssertionError("unreachable")
+        if "error" not in answer:
+            return {**answer, "restarted": restarted}
+        failure = str(answer["error"])
+        # Processes that were left running may be what is in the way.
+        await server.stop()
+    raise WorkspaceError(f"the workspace's {message['op']} failed: {failure}")

@@ -28,6 +28,7 @@ from orchestrator_tools.contract import (
     result_from_wire,
     text_result,
 )
+from orchestrator_tools.errors import Exhausted
 
 START_S = 30.0
 CLOSE_S = 2.0
@@ -348,7 +349,7 @@ class Toolbox:
             if "error" in answer:
                 said = str(answer["error"])[:2000]
                 return text_result(f"{tool} failed: {said}", is_error=True), StateChange()
-            return result_from_wire(answer)
+            result, change = result_from_wire(answer)
         except ServerGone as gone:
             said = (
                 f"{tool} ended the sandbox's server ({gone}); it is started again at the next "
@@ -359,6 +360,9 @@ class Toolbox:
             return text_result(
                 f"{tool} gave a broken result: {error}", is_error=True
             ), StateChange()
+        if result.details.get("kind") == Exhausted.__name__:
+            await self._server.stop()
+        return result, change
 
 
 def specs(allowed: Sequence[str]) -> list[ToolSpec]:

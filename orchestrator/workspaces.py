@@ -7,24 +7,21 @@ or lock of the user's repository is writable from it, and no two runs share anyt
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
-
 from orchestrator.checkout import check_out
 from orchestrator.errors import WorkspaceError
-from orchestrator.ports import Sandbox, SandboxProcess
+from orchestrator.gitinside import GitInside
+from orchestrator.ports import Sandbox
 from orchestrator.records import Mount, SandboxSpec
+from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 
 WORKSPACE, GIT, HOME, TMP = "/workspace", "/git", "/home/agent", "/tmp"
-ERRORS_LIMIT = 8192
 INSIDE_ID = 1000
 """The user and group that files have inside, whoever they belong to on the host."""
 
@@ -269,38 +266,23 @@ class Workspace:
         """Write the objects that ``head`` adds to the base into a file.
 
         Raises:
-            WorkspaceError: git inside fails, or the pack is larger than ``limit`` bytes.
+            WorkspaceError: git inside fails or takes too long, or the pack is larger than
+                ``limit`` bytes.
         """
-        argv = ["git", "-C", self.layout.workspace, "pack-objects"]
-        argv += ["--revs", "--thin", "--stdout", "-q"]
-        process = await self._sandbox.start(argv, self.spec())
-        try:
-            await _feed(process, f"{head}\n^{self.base}\n".encode())
-            await _drain(process, target, limit)
-            status = await process.wait()
-            said = await _errors(process)
-        finally:
-            await process.aclose()
-        if status:
-            raise WorkspaceError(f"git pack-objects failed inside: {said}")
+        revisions = f"{head}\n^{self.base}\n".encode()
+        await self._git_inside().pack(revisions, target, limit=limit)
 
     async def check_out_inside(self, commit: str) -> None:
         """Fill an empty work tree by a git that runs inside.
 
         Raises:
-            WorkspaceError: git inside fails.
+            WorkspaceError: git inside fails or takes too long.
         """
         self._guarded(self._complete)
-        argv = ["git", "-C", self.layout.workspace, "read-tree", "--reset", "-u", commit]
-        process = await self._sandbox.start(argv, self.spec())
-        try:
-            await _feed(process, b"")
-            said = await _errors(process)
-            status = await process.wait()
-        finally:
-            await process.aclose()
-        if status:
-            raise WorkspaceError(f"the checkout for the gates failed: {said}")
+        await self._git_inside().check_out(commit)
+
+    def _git_inside(self) -> GitInside:
+        return GitInside(self._sandbox, self.spec(), self.layout.workspace)
 
 
 def tool_mounts() -> list[Mount]:
@@ -334,76 +316,6 @@ def git_identity(name: str) -> list[tuple[str, str]]:
     for number, (key, value) in enumerate(settings.items()):
         values += [(f"GIT_CONFIG_KEY_{number}", key), (f"GIT_CONFIG_VALUE_{number}", value)]
     return values
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder that an agent has written to, however deep it is, whatever its modes.
-
-    Raises:
-        WorkspaceError: something of it is still there.
-    """
-    if not os.path.lexists(folder):
-        return
-    path = str(folder.absolute())
-    said = _removed(path)
-    if said and shutil.which("chmod"):
-        subprocess.run(["chmod", "-R", "u+rwX", "--", path], capture_output=True, check=False)
-        said = _removed(path)
-    if said:
-        raise WorkspaceError(f"{folder} cannot be removed: {said}")
-
-
-def _removed(path: str) -> str:
-    """Remove a tree by ``rm``, which no depth can stop; return what it complains of."""
-    command = ["rm", "-rf", "--one-file-system", "--", path]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        shutil.rmtree(path, ignore_errors=True)
-        return "rm is not installed" if os.path.lexists(path) else ""
-    return done.stderr.decode("utf-8", "replace").strip()[-200:] if done.returncode else ""
-
-
-async def _feed(process: SandboxProcess, data: bytes) -> None:
-    if process.stdin is None:
-        return
-    try:
-        if data:
-            await process.stdin.send(data)
-        await process.stdin.aclose()
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        return
-
-
-async def _drain(process: SandboxProcess, target: Path, limit: int) -> None:
-    """Copy a process's output to a file, up to a limit."""
-    if process.stdout is None:
-        return
-    size = 0
-    with target.open("wb") as file:
-        while True:
-            try:
-                chunk = await process.stdout.receive()
-            except anyio.EndOfStream:
-                return
-            size += len(chunk)
-            if size > limit:
-                raise WorkspaceError(
-                    f"the agent's commits are larger than {limit // 1024**2} MB",
-                    hint="raise workspace.pack_limit_mb if that is right",
-                )
-            file.write(chunk)
-
-
-async def _errors(process: SandboxProcess) -> str:
-    data = b""
-    if process.stderr is not None:
-        try:
-            while True:  # to its end: a full pipe would hold the process for ever
-                data = (data + await process.stderr.receive())[-ERRORS_LIMIT:]
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            pass
-    return data.decode("utf-8", "replace").strip()[-500:]
 
 
 def boot_argv(sandbox: Sandbox) -> Sequence[str]:

@@ -21,6 +21,7 @@ from orchestrator.records import (
     Mount,
     SandboxSpec,
 )
+from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository, locate
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import ToolResult, ToolState
@@ -228,4 +229,4 @@ class _Scratch:
         return self._folder
 
     def __exit__(self, *_: object) -> None:
-        workspaces.remove_tree(self._folder)
+        remove_tree(self._folder)

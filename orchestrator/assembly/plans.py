@@ -12,7 +12,7 @@ import anyio.to_thread
 import orjson
 
 from orchestrator import config as configuration
-from orchestrator import prices, prompts, workspaces
+from orchestrator import prices, prompts
 from orchestrator.agent import Patience
 from orchestrator.assembly.machine import bundled
 from orchestrator.config import Config
@@ -30,6 +30,7 @@ from orchestrator.records import (
     Route,
     Run,
 )
+from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.routing import choose_route
 from orchestrator.runner import Means, Runner
@@ -82,6 +83,7 @@ class RepositoryPlans:
     def found(self) -> Roster:
         """Return the agents from every place, nearest first."""
         if self._found is None:
+            self._repository.require_complete(self._base)
             entries = self._repository.entries(
                 self._base, *REPOSITORY_FOLDERS, *GUIDANCE, SUBMODULES
             )
@@ -155,8 +157,6 @@ class RepositoryPlans:
 
             return ReplayClient(load_replies(Path(kind.removeprefix(REPLAY))))
         key = self._environment.get("ANTHROPIC_API_KEY", "").strip()
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigError("ANTHROPIC_API_KEY holds characters that no key has")
         if not key:
             raise ConfigError(
                 "no key for the model's service",
@@ -186,7 +186,6 @@ class RepositoryPlans:
     async def place(self, issue: Issue) -> tuple[str, str]:
         """Return the base commit and the branch."""
         repository, base = self._repository, self._base
-        repository.require_complete(base)
         return base, repository.free_branch(prompts.branch_name(issue), base)
 
     def runner(
@@ -261,6 +260,10 @@ class RepositoryPlans:
             gates.append(DetectedTestsGate())
         return gates
 
+    async def holds(self, name: str) -> bool:
+        """Tell whether the repository still has a commit, by its id or a ref."""
+        return await anyio.to_thread.run_sync(self._repository.has, name)
+
     async def finished(self, run: Run, outcome: Outcome) -> None:
         """Keep the report beside the run; drop what nothing needs any more.
 
@@ -275,7 +278,7 @@ class RepositoryPlans:
                 str(folder) in one for one in told(outcome)
             ):
                 for place in (*folder.glob("place*"), folder / "gates"):
-                    await anyio.to_thread.run_sync(workspaces.remove_tree, place)
+                    await anyio.to_thread.run_sync(remove_tree, place)
             if outcome.status not in PARKED:
                 # The delivered branch holds done work; other work stays under its head ref.
                 ours = f"refs/orchestrate/{run.run_id}/"

@@ -12,7 +12,7 @@ import httpx2
 import orjson
 
 from orchestrator.errors import ModelError
-from orchestrator.models.refusals import error_for
+from orchestrator.models.refusals import error_for, sendable
 from orchestrator.models.stream import Accumulator
 from orchestrator.records import ModelReply, ModelRequest
 
@@ -32,7 +32,7 @@ class AnthropicSdkClient:
         timeout = httpx2.Timeout(silence_s, connect=10.0)
         limits = httpx2.Limits(max_keepalive_connections=64, keepalive_expiry=KEEP_ALIVE_S)
         self._client = anthropic.AsyncAnthropic(
-            api_key=key,
+            api_key=sendable(key),
             base_url=base_url,
             max_retries=0,
             timeout=timeout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 
 from orchestrator.errors import MalformedReply, ModelError, ModelRefused
-from orchestrator.models.refusals import error_for
+from orchestrator.models.refusals import error_for, sendable
 from orchestrator.models.stream import Accumulator, EventReader
 from orchestrator.records import ModelReply, ModelRequest
 
@@ -28,7 +28,7 @@ class MessagesClient:
     def __init__(self, *, key: str, base_url: str = DEFAULT_URL, silence_s: float = 120.0) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/messages"
         self._headers = {
-            "authorization": f"Bearer {key}",
+            "authorization": f"Bearer {sendable(key)}",
             "anthropic-version": API_VERSION,
             "content-type": "application/json",
             "accept": "text/event-stream",

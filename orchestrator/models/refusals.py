@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from orchestrator.errors import ModelError, ModelOverloaded, ModelRefused
+from orchestrator.errors import ConfigError, ModelError, ModelOverloaded, ModelRefused
 
 RETRYABLE = {408, 409, 429}
 HINTS = {
@@ -15,6 +15,20 @@ HINTS = {
     403: "this key may not use the model or resource",
     404: "check the model's name, and ANTHROPIC_BASE_URL",
 }
+
+
+def sendable(key: str) -> str:
+    """Return a credential that can stand in a header; what cannot would be quoted in errors.
+
+    Raises:
+        ConfigError: no key looks like this one; it is not repeated.
+    """
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            "the key for the model's service holds characters that no key has",
+            hint="set ANTHROPIC_API_KEY anew, without quotes and line ends",
+        )
+    return key
 
 
 def error_for(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:

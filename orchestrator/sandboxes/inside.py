@@ -54,6 +54,9 @@ SYSTEM_FILES = (
 )
 """What of /etc is shown: nothing that can hold a secret, since root may read every file it owns."""
 
+HOME_MARKS = (".ssh", ".config", ".cache", ".gnupg", ".profile", ".bashrc", ".zshrc", ".netrc")
+"""What tells a home directory from other folders."""
+
 OWN_FILES = {
     "passwd": (
         "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -98,14 +101,20 @@ def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:
 
 def _root(folder: Path, home: str) -> Path | None:
     """Choose what to show of a PATH folder; never a home directory, nor what holds others."""
-    if folder.name == "shims" or str(folder) in {"/", home}:
+    if folder.name == "shims" or str(folder) in {"/", home} or _is_personal(folder):
         return None
     parent = folder.parent
     prefix = folder.name == "bin" and (parent / "lib").is_dir()
-    private = str(parent) in {"/", home, f"{home}/.local"} or len(parent.parts) < 3
+    private = str(parent) in {"/", home} or len(parent.parts) < 3 or _is_personal(parent)
     root = parent if prefix and not private else folder
     # Nothing that holds the home directory is shown, whatever PATH says.
     return None if Path(home).is_relative_to(root) else root
+
+
+def _is_personal(folder: Path) -> bool:
+    """Tell whether a folder is somebody's home or holds their programs' data, whoever it is."""
+    marks = (folder / mark for mark in HOME_MARKS)
+    return folder.name == ".local" or any(os.path.lexists(mark) for mark in marks)
 
 
 def _target(root: Path, home: str, number: int) -> str:

@@ -49,14 +49,19 @@ class MarkdownTracker:
             return
         path = self._path(issue.key)
         marker = f"<!-- orchestrate: {outcome.run} -->"
-        text = path.read_text(encoding="utf-8")
-        if marker in text:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise TrackerError(f"{path} cannot be read: {error.strerror}") from None
+        if marker.encode() in data:
             return
         lines = [marker, f"**{outcome.status}** by {outcome.agent}", outcome.summary.strip()]
         if outcome.branch:
             lines.append(f"Branch: `{outcome.branch}`")
-        added = "\n\n".join(line for line in lines if line)
-        _replace(path, f"{text.rstrip()}\n\n{added}\n")
+        added = "\n\n".join(["", *(line for line in lines if line)]) + "\n"
+        if b"\r\n" in data:
+            added = added.replace("\r\n", "\n").replace("\n", "\r\n")
+        _replace(path, data.rstrip() + added.encode())
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
@@ -139,13 +144,13 @@ def _words_of(file: str, key: str) -> str:
     return words or f"Issue {key}"
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, data: bytes) -> None:
     """Put a file in place in one step, with the mode it had."""
     mode = path.stat().st_mode & 0o777
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except OSError as error:

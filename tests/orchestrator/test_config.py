@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -243,5 +245,8 @@ def test_folders_follow_the_environment() -> None:
     own = {"XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}
     assert config.user_file(own) == Path("/c/orchestrate/config.yaml")
     assert config.state_folder(own) == Path("/s/orchestrate")
-    assert config.user_file({}) == Path.home() / ".config/orchestrate/config.yaml"
-    assert config.state_folder({}) == Path.home() / ".local/state/orchestrate"
+    assert config.user_file({"HOME": "/h"}) == Path("/h/.config/orchestrate/config.yaml")
+    assert config.state_folder({"HOME": "/h"}) == Path("/h/.local/state/orchestrate")
+    known = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert config.user_file({}) == known / ".config/orchestrate/config.yaml"
+    assert config.state_folder({}) == known / ".local/state/orchestrate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,120 @@ def test_descent_is_told(repo: Path, tmp_path: Path) -> None:
     assert found.is_ancestor(first, first)
     assert not found.is_ancestor(second, first)
     assert not found.is_ancestor(first, elsewhere)
+
+
+# -- a repository whose own settings are hostile
+
+
+FILTERED = """\
+[filter "evil"]
+\tclean = touch {marker}-clean; cat
+\tsmudge = touch {marker}-smudge; cat
+\trequired = true
+[filter "evil.process"]
+\tprocess = touch {marker}-process; false
+\trequired = true
+[core]
+\tfsmonitor = touch {marker}-fsmonitor; false
+\tsshCommand = touch {marker}-ssh; false
+[gpg]
+\tprogram = {marker}.sh
+[log]
+\tshowSignature = true
+[diff "evil"]
+\ttextconv = touch {marker}-textconv; cat
+\tcommand = touch {marker}-diff; false
+[protocol]
+\tallow = always
+[protocol "ssh"]
+\tallow = always
+"""
+SIGNED = """\
+tree {tree}
+parent {parent}
+author A <a@b.c> 1 +0000
+committer A <a@b.c> 1 +0000
+gpgsig -----BEGIN PGP SIGNATURE-----
+{blank}
+ aaaa
+ -----END PGP SIGNATURE-----
+
+Signed words
+"""
+
+
+@pytest.fixture
+def hostile(repo: Path, tmp_path: Path) -> Path:
+    """A repository whose settings name a program for whatever git may be asked to do."""
+    marker = tmp_path / "ran"
+    told = f"#!/bin/sh\ntouch {marker}-gpg\n"
+    (tmp_path / "ran.sh").write_text(told, encoding="utf-8")
+    (tmp_path / "ran.sh").chmod(0o755)
+    rules = "a.txt filter=evil diff=evil\nb.txt filter=evil.process\n"
+    a_commit(repo, {".gitattributes": rules, "b.txt": "two\n"})
+    with (repo / ".git" / "config").open("a", encoding="utf-8") as config:
+        config.write(FILTERED.format(marker=marker))
+    # Another time and the same size: git has to compare contents.
+    for name, content in {"a.txt": "ONE\n", "b.txt": "TWO\n"}.items():
+        (repo / name).write_text(content, encoding="utf-8")
+    return repo
+
+
+def ran(folder: Path) -> set[str]:
+    """Return which of the hostile programs were started."""
+    return {one.name for one in folder.glob("ran-*")}
+
+
+def test_the_attack_works_on_a_git_that_is_not_hardened(hostile: Path, tmp_path: Path) -> None:
+    """What the next tests hold off is real: plain git runs these programs."""
+    subprocess.run(["git", "status"], cwd=hostile, capture_output=True, check=False)
+    assert {"ran-clean", "ran-fsmonitor"} <= ran(tmp_path)
+
+
+def test_looking_for_changes_runs_no_program_of_the_repository(
+    hostile: Path, tmp_path: Path
+) -> None:
+    """A dirty checkout is seen as dirty, and no filter takes part."""
+    assert locate(hostile).is_dirty()
+    assert ran(tmp_path) == set()
+
+
+def test_counting_a_change_runs_no_program_of_the_repository(hostile: Path, tmp_path: Path) -> None:
+    """Neither an external diff nor a conversion takes part in a diff stat."""
+    found = locate(hostile)
+    base = git(hostile, "rev-parse", "HEAD~1")
+    assert found.diff_stat(base, found.located.head).files == 2
+    assert ran(tmp_path) == set()
+
+
+def test_a_signature_is_not_verified(hostile: Path, tmp_path: Path) -> None:
+    """The words of a signed commit are read without starting what checks signatures."""
+    found = locate(hostile)
+    told = SIGNED.format(
+        tree=found.tree("HEAD"), parent=git(hostile, "rev-parse", "HEAD"), blank=" "
+    )
+    made = git(hostile, "hash-object", "-t", "commit", "-w", "--stdin", stdin=told.encode())
+    flat = found._flattened(made, git(hostile, "rev-parse", "HEAD~1"))
+    assert git(hostile, "cat-file", "commit", flat).endswith("Signed words")
+    assert ran(tmp_path) == set()
+
+
+def test_nothing_is_fetched(hostile: Path, tmp_path: Path) -> None:
+    """An object that is missing is an error, never a connection by a command of the repository."""
+    blob = git(hostile, "rev-parse", "HEAD:src/b.py")
+    (hostile / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    for name, value in {
+        "extensions.partialClone": "origin",
+        "core.repositoryFormatVersion": "1",
+        "remote.origin.url": "ssh://nowhere.invalid/x",
+        "remote.origin.promisor": "true",
+    }.items():
+        git(hostile, "config", name, value)
+    found = locate(hostile)
+    with pytest.raises(RepositoryRefused, match="partial clone"):
+        found.require_complete(found.located.head)
+    with pytest.raises(WorkspaceError):
+        found.blobs([blob])
+    assert ran(tmp_path) == set()
+    subprocess.run(["git", "cat-file", "-p", blob], cwd=hostile, capture_output=True, check=False)
+    assert "ran-ssh" in ran(tmp_path), "plain git was expected to try"

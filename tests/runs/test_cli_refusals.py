@@ -32,6 +32,43 @@ def test_no_key(orchestrate: CommandLine) -> None:
     assert orchestrate.events() == []
 
 
+@pytest.mark.parametrize("client", ["messages", "anthropic_sdk"])
+@pytest.mark.parametrize("key", ["sk-canary\u00fc", "sk-canary\nx: y", "sk-\x1bcanary"])
+def test_a_key_that_no_header_can_hold_is_not_repeated(
+    orchestrate: CommandLine, tmp_path: Path, key: str, client: str
+) -> None:
+    """A mangled key is refused before anything is begun, in words that do not hold it."""
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"model: {{client: {client}}}\n", encoding="utf-8")
+    done = orchestrate.run("issue", "1", "--config", str(config), ANTHROPIC_API_KEY=key)
+    said = refused(done, 2)
+    assert "ANTHROPIC_API_KEY" in said and "canary" not in said
+    assert orchestrate.events() == []
+
+
+def test_no_home_directory(orchestrate: CommandLine) -> None:
+    """A user whose home nobody knows is told how to name a place, and can name one."""
+    if os.getuid() != 0:
+        pytest.skip("NOT TESTED: only root can become a user that no file knows")
+    environment = {"PATH": orchestrate.environment["PATH"]}
+    script = (
+        "from orchestrator.config import state_folder, user_file\n"
+        "from orchestrator.errors import ConfigError\n"
+        "import os; os.setuid(61337)\n"
+        "print(user_file({}))\n"
+        "try: state_folder({})\n"
+        "except ConfigError as error: print(error, error.hint)\n"
+        "print(state_folder({'XDG_STATE_HOME': '/s'}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith("/nonexistent/")
+    assert "no home directory" in second and "--state" in second
+    assert third == "/s/orchestrate"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -21,6 +21,7 @@ from orchestrator.events import (
     ToolStarted,
     Waiting,
 )
+from orchestrator.records import ModelReply, ModelRequest
 from orchestrator.testing import says
 from tests.runs.conftest import BRANCH, git
 from tests.runs.stage import MEND, NOTE, Stage, mended
@@ -272,3 +273,44 @@ async def test_a_fault_of_the_client_is_an_outcome(stage: Stage) -> None:
     outcome = await stage.play(client=Broken())  # type: ignore[arg-type]
     assert outcome.status == "failed"
     assert "KeyError" in outcome.error and "work tree" in outcome.hint
+
+
+# -- an interruption while a reply is awaited ----------------------------------------------
+
+
+class Silent:
+    """A model that begins to answer and never ends."""
+
+    def __init__(self) -> None:
+        self.asked = anyio.Event()
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Wait for ever."""
+        self.asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError(request)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def test_an_interrupted_request_is_paid_for(stage: Stage) -> None:
+    """What was reserved for the reply in flight counts as spent, in the outcome and on resume."""
+    model = Silent()
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await stage.play(client=model)
+
+        tasks.start_soon(run)
+        with anyio.fail_after(60):
+            await model.asked.wait()
+        tasks.cancel_scope.cancel()
+    reserved = stage.only(RequestIntended).reserved_usd
+    parked = stage.only(RunParked).outcome
+    assert reserved > 0
+    assert parked.status == "cancelled"
+    assert parked.cost_usd == pytest.approx(reserved, abs=1e-6)
+    outcome = await stage.play(*mended())
+    replies = sum(one.cost_usd for one in stage.all(ModelReplied))
+    assert outcome.cost_usd == pytest.approx(reserved + replies, abs=1e-6)

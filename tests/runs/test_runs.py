@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from orchestrator.events import (
     ToolsReturned,
 )
 from orchestrator.prices import table
-from orchestrator.records import Usage
-from orchestrator.testing import says
+from orchestrator.records import ModelReply, ModelRequest, Usage
+from orchestrator.snapshots import RESTARTED
+from orchestrator.testing import ScriptedModel, says
 from tests.runs.conftest import BRANCH, demo_messages, git
 from tests.runs.stage import MEND, NOTE, Stage, mended
 
@@ -118,6 +120,35 @@ async def test_a_commit_without_a_change_is_no_change(stage: Stage) -> None:
     assert outcome.status == "needs_human"
 
 
+FILL = """cat >/tmp/fill.py <<'END'
+import os, time
+told, full = os.pipe()
+if os.fork():
+    os.read(told, 1)
+    os._exit(0)
+while True:
+    try:
+        if not os.fork():
+            os.execlp("sleep", "sleep", "1000")
+    except OSError:
+        os.write(full, b"!")
+        time.sleep(0.001)
+END
+python3 /tmp/fill.py
+"""
+"""A command that leaves no process to be had."""
+
+
+async def test_work_is_kept_where_no_process_is_left_to_be_had(stage: Stage) -> None:
+    """Processes in the background cannot keep a run from being snapshotted and ended well."""
+    full = ("Bash", {"command": FILL})
+    outcome = await stage.play(
+        says("I mend it.", MEND), says("Full.", full), says("A note.", NOTE), says("Mended.")
+    )
+    assert (outcome.status, outcome.error) == ("done", "")
+    assert stage.notices() == [RESTARTED]
+
+
 async def test_the_same_issue_is_not_done_twice(stage: Stage) -> None:
     """A finished issue is told again without a request; new=True works on it once more."""
     first = await stage.play(*mended())
@@ -129,6 +160,90 @@ async def test_the_same_issue_is_not_done_twice(stage: Stage) -> None:
     assert third.run != first.run
     assert third.branch == f"{BRANCH}-2"
     assert git(stage.repo, "rev-parse", BRANCH) == first.commit
+
+
+async def test_work_that_is_told_again_is_there(stage: Stage) -> None:
+    """Where only the branch is gone the commit is named; where the commit is gone it is redone."""
+    first = await stage.play(*mended())
+    git(stage.repo, "branch", "-D", BRANCH)
+    again = await stage.play(says("must not be asked"))
+    assert not stage.model.requests
+    assert any(f"git branch {BRANCH} {first.commit}" in note for note in again.notes)
+    git(stage.repo, "reflog", "expire", "--expire=now", "--all")
+    git(stage.repo, "gc", "--quiet", "--prune=now")
+    third = await stage.play(*mended())
+    assert (third.status, len(stage.model.requests)) == ("done", 2)
+    assert third.run != first.run
+    assert git(stage.repo, "rev-parse", BRANCH) == third.commit
+
+
+async def test_another_repository_at_the_same_place_has_nothing_done(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """A fresh clone where the repository was is worked on: what was done elsewhere is not here."""
+    git(stage.repo, "clone", "--quiet", "--bare", ".", str(tmp_path / "origin.git"))
+    await stage.play(*mended())
+    shutil.rmtree(stage.repo)
+    git(tmp_path, "clone", "--quiet", str(tmp_path / "origin.git"), str(stage.repo))
+    again = await stage.play(*mended())
+    assert (again.status, len(stage.model.requests)) == ("done", 2)
+    assert git(stage.repo, "rev-parse", BRANCH) == again.commit
+
+
+class Meddling(ScriptedModel):
+    """A model in whose last turn somebody does something to the repository."""
+
+    def __init__(self, repo: Path, *commands: tuple[str, ...]) -> None:
+        super().__init__(mended())
+        self._repo = repo
+        self._commands = commands
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Meddle before the last reply."""
+        if len(self.requests) == 1:
+            for command in self._commands:
+                git(self._repo, *command)
+        return await super().reply(request)
+
+
+@pytest.mark.parametrize(
+    ("commands", "error"),
+    [
+        ([("checkout", "--quiet", "-b", BRANCH)], "is checked out"),
+        (
+            [
+                ("checkout", "--quiet", "-b", BRANCH),
+                ("commit", "--quiet", "--allow-empty", "-m", "mine"),
+                ("checkout", "--quiet", "main"),
+            ],
+            "has become something else",
+        ),
+    ],
+    ids=["checked out", "moved"],
+)
+async def test_a_branch_taken_meanwhile_needs_a_person(
+    stage: Stage, commands: list[tuple[str, ...]], error: str
+) -> None:
+    """Judged work whose branch somebody took is kept with its verdicts, and told once and for all."""
+    outcome = await stage.play(client=Meddling(stage.repo, *commands))
+    assert outcome.status == "needs_human"
+    assert error in outcome.error and outcome.commit in outcome.hint
+    assert outcome.branch == "" and {one.state for one in outcome.verdicts} == {"passed"}
+    assert git(stage.repo, "rev-parse", f"refs/orchestrate/{outcome.run}/head") == outcome.commit
+    assert stage.only(RunFinished).outcome.status == "needs_human"
+
+
+async def test_a_run_whose_base_is_gone_says_so(stage: Stage, tmp_path: Path) -> None:
+    """A parked run cannot go on in a repository that lacks its base: the way out is named."""
+    parked = await stage.play(*mended(), limit_turns=1)
+    assert parked.status == "limit_reached"
+    shutil.rmtree(stage.repo / ".git")
+    git(stage.repo, "init", "--quiet", "--initial-branch=main")
+    git(stage.repo, "add", "--all")
+    git(stage.repo, "commit", "--quiet", "--message", "another base")
+    outcome = await stage.play(*mended(), limit_turns=9)
+    assert outcome.status == "unavailable"
+    assert "is gone" in outcome.error and "--new" in outcome.hint
 
 
 async def test_a_branch_that_exists_is_left_alone(stage: Stage) -> None:

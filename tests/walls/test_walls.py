@@ -117,6 +117,31 @@ async def test_path_never_shows_the_home(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("named", ["other", "other/bin", "other/.local/bin"])
+async def test_path_never_shows_the_home_of_another(
+    named: str, work: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PATH names below somebody else's home shows programs there, and no data."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as above:
+        other = Path(above, "other")
+        secrets = [
+            secret_in(other / name)
+            for name in (".netrc", "lib/token", ".local/lib/token", ".local/share/keyring")
+        ]
+        (other / ".ssh").mkdir()
+        Path(above, named).mkdir(parents=True, exist_ok=True)
+        program = Path(above, named, "theirs")
+        program.write_text("#!/bin/sh\necho it runs\n", encoding="utf-8")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{above}/{named}")
+        async with open_toolbox(work, state=state) as toolbox:
+            said = await sh(toolbox, f"cat $(find {above} /opt/toolchains -type f)")
+            ran = await sh(toolbox, "theirs")
+    assert not any(secret in said.text for secret in secrets)
+    assert (ran.text == "it runs") is (named != "other")
+
+
+@pytest.mark.asyncio
 async def test_a_state_directory_in_the_folder_stays_private(work: Path) -> None:
     """A state directory within the opened folder is refused, or neither read nor written inside."""
     state = work / ".state"

@@ -8,12 +8,19 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
 from orchestrator import OpenToolbox, ToolResult, open_toolbox
+from orchestrator.assembly.machine import make_private, make_sandbox
+from orchestrator.errors import WorkspaceError
+from orchestrator.records import Mount, SandboxSpec
+from orchestrator.toolbox import Ask, Toolbox, ToolServer
+from orchestrator.workspaces import boot_argv, private_mounts, tool_mounts
+from orchestrator_tools.contract import ToolState
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import done, python, sh
 from tests.walls.outside import descriptors, eventually, photograph, processes_with
@@ -229,6 +236,44 @@ os.killpg(0, signal.SIGKILL)
         assert await done(toolbox, "echo alive") == "alive"
 
 
+FILLED = """
+import os, time
+told, full = os.pipe()
+if os.fork():
+    os.read(told, 1)
+    os._exit(0)
+while True:
+    try:
+        if not os.fork():
+            os.execlp("sleep", "{marker}", "1000")
+    except OSError:
+        os.write(full, b"!")
+        time.sleep(0.001)
+"""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("tool", "arguments"), [("Bash", {"command": "echo"}), ("Glob", {"pattern": "*"})]
+)
+async def test_where_no_process_is_left_to_be_had_all_are_ended(
+    marker: str, work: Path, open_here: OpenHere, tool: str, arguments: dict[str, object]
+) -> None:
+    """A call that cannot start anything says so and ends what is in the way; the next one works."""
+    if os.getuid() == 0 and not PIDS.exists():
+        pytest.skip("NOT TESTED as root: no pids control group on this machine")
+    (work / "fill.py").write_text(FILLED.format(marker=marker), encoding="utf-8")
+    async with open_here() as toolbox:
+        await sh(toolbox, "python3 fill.py")
+        for _ in range(100):  # until the places that the call before gave back are taken
+            said = await toolbox.call(tool, arguments)
+            if said.is_error:
+                break
+        assert "too many are running" in said.text
+        await eventually(lambda: not processes_with(marker), "they are gone")
+        assert await done(toolbox, "echo alive; ls") == "alive\nfill.py"
+
+
 @pytest.mark.asyncio
 async def test_a_file_cannot_fill_the_disk(work: Path, open_here: OpenHere) -> None:
     """No single file grows beyond the limit, not even by holes."""
@@ -284,3 +329,39 @@ async def test_toolboxes_do_not_see_each_other(marker: str, tmp_path: Path, stat
         await done(first, leave)
         assert marker in await seen(first)
         assert marker not in await seen(second)
+
+
+@pytest.mark.asyncio
+async def test_a_half_made_workspace_serves_nobody(work: Path, state: Path, tmp_path: Path) -> None:
+    """A server whose workspace could not be put back is ended; the next call makes it anew."""
+    make_private(state)
+    sandbox = make_sandbox("auto", state)
+    await sandbox.check()
+    for name in ("tmp", "home"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+    mounts = (
+        Mount(str(work), "/workspace", writable=True),
+        *tool_mounts(),
+        *private_mounts(tmp_path / "own"),
+    )
+    told = (("ORCHESTRATE_WORKSPACE", "/workspace"),)
+    spec = SandboxSpec(mounts=mounts, cwd="/workspace", environment=told)
+    tries: list[str] = []
+
+    async def prepare(launch: Callable[[], Awaitable[Ask]]) -> None:
+        tries.append("begun")
+        await launch()
+        if len(tries) == 1:
+            raise WorkspaceError("an object is missing")
+
+    server = ToolServer(sandbox, lambda: spec, boot_argv(sandbox), prepare=prepare)
+    toolbox = Toolbox(server)
+    async with server.open():
+        with pytest.raises(WorkspaceError, match="an object is missing"):
+            await toolbox.call("Bash", {"command": "touch served"}, ToolState(cwd="/workspace"))
+        assert not (work / "served").exists()
+        result, _ = await toolbox.call(
+            "Bash", {"command": "touch served"}, ToolState(cwd="/workspace")
+        )
+    assert not result.is_error and (work / "served").exists()
+    assert tries == ["begun", "begun"]

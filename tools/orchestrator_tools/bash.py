@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from orchestrator_tools.contract import ToolResult, text_result
-from orchestrator_tools.errors import ToolError
+from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.output import TEXT_LIMIT, head_and_tail
 from orchestrator_tools.place import Place
 
@@ -101,6 +101,8 @@ def _spawn(
             pass_fds=() if report is None else (report,),
             start_new_session=True,
         )
+    except BlockingIOError:
+        raise Exhausted from None
     except OSError as error:
         raise ToolError(f"bash cannot be started: {error.strerror}") from None
     finally:

@@ -17,3 +17,13 @@ class NotFound(ToolError):
 
 class Changed(ToolError):
     """The file is not what the model last saw."""
+
+
+class Exhausted(ToolError):
+    """No process can be started inside any more; the host ends all that runs there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no process could be started: too many are running. All of them, those in the "
+            "background too, have been ended; files are kept"
+        )

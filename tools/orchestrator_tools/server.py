@@ -22,7 +22,7 @@ from orchestrator_tools.contract import (
     result_to_wire,
     text_result,
 )
-from orchestrator_tools.errors import ToolError
+from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.place import Place
 
 PR_SET_DUMPABLE = 4
@@ -40,7 +40,7 @@ class Server:
         self._scratch = environment.get("TMPDIR", "/tmp")
         self._rg = environment.get("ORCHESTRATE_RG", "rg")
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "ping": lambda message: {},
+            "ping": lambda _: {},
             "call": self._call,
             "redo": self._redo,
             "snapshot": self._snapshot,
@@ -62,7 +62,13 @@ class Server:
                 message = decode_line(line)
             except ValueError:
                 continue
+            self._serve_one(message)
+
+    def _serve_one(self, message: dict[str, Any]) -> None:
+        try:
             threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+        except RuntimeError:  # no further thread is to be had
+            self._answer(message)
 
     def _skip_line(self) -> None:
         """Read past the rest of a line that is too long: no part of it is a message."""
@@ -124,6 +130,8 @@ class Server:
     def _result(tool: str, arguments: dict[str, Any], place: Place) -> ToolResult:
         try:
             return table.run(tool, arguments, place)
+        except BlockingIOError:
+            return text_result(str(Exhausted()), is_error=True, kind=Exhausted.__name__)
         except ToolError as error:
             return text_result(str(error), is_error=True, kind=type(error).__name__)
         except (OSError, ValueError, TypeError, AttributeError, MemoryError) as error:

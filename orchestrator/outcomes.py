@@ -1,0 +1,87 @@
+"""The outcomes of one run, filled in with what it has used up."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from orchestrator import prompts
+from orchestrator.errors import OrchestratorError, SandboxUnavailable, WorkspaceError
+from orchestrator.limits import Ledger
+from orchestrator.records import Outcome, OutcomeStatus, Run
+
+STATUS: dict[str, OutcomeStatus] = {
+    "refused": "needs_human",
+    "limit": "limit_reached",
+    "unavailable": "unavailable",
+    "failed": "failed",
+}
+"""What the ends of an agent's work mean for the run."""
+
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Failures that say nothing of the run: it can go on when they are mended."""
+
+
+class Outcomes:
+    """Makes the outcomes of one run.
+
+    Args:
+        run: what was to be done.
+        ledger: what it has used up.
+
+    Attributes:
+        notes: what every outcome of the run tells.
+    """
+
+    def __init__(self, run: Run, ledger: Ledger) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._run = run
+        self._ledger = ledger
+
+    def of_error(self, error: Exception, words: str, *, work: Path) -> Outcome:
+        """Return what an error means: a machine's fault parks the run, everything else ends it.
+
+        Args:
+            error: what was raised.
+            words: the agent's last words.
+            work: where its files are.
+        """
+        hint = error.hint if isinstance(error, OrchestratorError) else ""
+        if isinstance(error, SandboxUnavailable | WorkspaceError) or (
+            isinstance(error, OSError) and error.errno in MACHINE
+        ):
+            return self.of("unavailable", words, error=str(error), hint=hint)
+        ours = isinstance(error, OrchestratorError)
+        said = str(error) if ours else f"{type(error).__name__}: {error}"
+        return self.of("failed", words, error=said, hint=hint or f"its work tree is kept in {work}")
+
+    def of(  # noqa: PLR0913 - one value a part
+        self,
+        status: OutcomeStatus,
+        summary: str,
+        *,
+        branch: str = "",
+        commit: str = "",
+        error: str = "",
+        hint: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> Outcome:
+        """Return an outcome."""
+        run, ledger = self._run, self._ledger
+        return Outcome(
+            status=status,
+            run=run.run_id,
+            issue=run.issue.key,
+            agent=run.route.agent,
+            model=run.model,
+            summary=prompts.cleaned(summary),
+            branch=branch,
+            commit=commit,
+            usage=ledger.usage,
+            cost_usd=round(ledger.spent_usd, 6),
+            turns=ledger.turns,
+            error=error,
+            hint=hint,
+            scripted=run.scripted,
+            notes=(*self.notes, *notes),
+        )
