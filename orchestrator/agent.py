@@ -67,10 +67,6 @@ class Snapshots(Protocol):
         """Wait until the last state is kept and journaled."""
         ...
 
-    def notes(self) -> list[str]:
-        """Return what the model should be told of it, once."""
-        ...
-
 
 class Agent:
     """Works turn by turn until the model is done or something stops it.
@@ -82,6 +78,7 @@ class Agent:
         tools: what the agent may use.
         ledger: what it may still use up.
         snapshots: keeps the state of the workspace.
+        notes: tells, once, what the model should know of its surroundings beside the results.
         emit: records events together; when it returns they are on disk.
         show: shows a signal; never waits.
     """
@@ -95,6 +92,7 @@ class Agent:
         tools: Tools,
         ledger: Ledger,
         snapshots: Snapshots,
+        notes: Callable[[], list[str]],
         emit: Emit,
         show: Show,
         clock: Clock,
@@ -107,6 +105,7 @@ class Agent:
         self._tools = tools
         self._ledger = ledger
         self._snapshots = snapshots
+        self._notes = notes
         self._emit = emit
         self._show = show
         self._clock = clock
@@ -293,7 +292,7 @@ class Agent:
         ran: bool,
     ) -> None:
         blocks = [result_block(call.call_id, results[call.call_id][0]) for call in calls]
-        told = [note for note in (*self._snapshots.notes(), self._ledger.notice()) if note]
+        told = [note for note in (*self._notes(), self._ledger.notice()) if note]
         blocks += [text_block(note) for note in told]
         seen: dict[str, str] = {}
         cwd = None

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from orchestrator.ports import Clock, Sandbox, SandboxProcess
-from orchestrator.records import SandboxSpec
+from orchestrator.commands import FinishedCommand, run_command
+from orchestrator.ports import Clock, Sandbox
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.workspaces import Workspace
+from orchestrator.setups import SetupResult, Setups
+from orchestrator.workspaces import Shared, Workspace
 
-OUTPUT_LIMIT = 64 * 1024
 SETTINGS = (
     "pyproject.toml",
     "setup.cfg",
@@ -29,16 +28,6 @@ SETTINGS = (
 PROBE_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedCommand:
-    """What the host saw of a command; ``exit_status`` is None if it was ended for its time."""
-
-    argv: tuple[str, ...]
-    exit_status: int | None
-    output: str
-    duration_s: float
-
-
 class CommittedChange:
     """A commit to judge.
 
@@ -46,6 +35,8 @@ class CommittedChange:
         folder: where checkouts are made; they are removed after use.
         repository: holds the commit and the base.
         sandbox: the walls; every command gets fresh ones.
+        setups: installs what the commit needs, as for an agent.
+        shared: what is shown of the user's own checkout, as to an agent.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -60,6 +51,8 @@ class CommittedChange:
         commit: str,
         tree: str,
         clock: Clock,
+        setups: Setups | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.issue_key = issue_key
         self.branch = branch
@@ -70,6 +63,10 @@ class CommittedChange:
         self._repository = repository
         self._sandbox = sandbox
         self._clock = clock
+        self._setups = setups
+        self._shared = shared
+        self._installing = anyio.Lock()
+        self._installed: dict[str, SetupResult] = {}
         self._numbers = itertools.count(1)
 
     async def files(self) -> Mapping[str, bytes]:
@@ -111,58 +108,30 @@ class CommittedChange:
             branch=self.branch,
             sandbox=self._sandbox,
             identity="gates",
+            shared=self._shared,
         )
         try:
             await anyio.to_thread.run_sync(workspace.lay_out)
             if commit is not None:
                 await workspace.check_out_inside(commit)
-            return await self._watched(command, workspace.spec(), timeout_s)
+            if self._setups is not None:
+                await self._setups.put(await self._result(self._setups, commit), workspace)
+            return await run_command(
+                self._sandbox, workspace.spec(), command, timeout_s=timeout_s, clock=self._clock
+            )
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(remove_tree, folder)
 
-    async def _watched(self, command: str, spec: SandboxSpec, timeout_s: float) -> FinishedCommand:
-        argv = ("bash", "-c", command)
-        started = self._clock()
-        status: int | None = None
-        output = _Output()
-        process = await self._sandbox.start(
-            ("bash", "-c", 'exec 2>&1; exec "$@"', "bash", *argv), spec
-        )
-        try:
-            with anyio.move_on_after(timeout_s):
-                if process.stdin is not None:
-                    await process.stdin.aclose()
-                await output.read(process)
-                status = await process.wait()
-        finally:
-            await process.aclose()
-        return FinishedCommand(argv, status, output.text(), self._clock() - started)
+    async def _result(self, setups: Setups, commit: str | None) -> SetupResult:
+        """Return what has to be installed for a commit; made once, and never kept for others.
 
-
-class _Output:
-    """The head and the tail of what a command prints, in bounded memory."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._missing = 0
-
-    async def read(self, process: SandboxProcess) -> None:
-        while process.stdout is not None:
-            try:
-                chunk = await process.stdout.receive()
-            except anyio.EndOfStream:
-                return
-            room = OUTPUT_LIMIT // 2 - len(self._head)
-            self._head += chunk[: max(room, 0)]
-            self._tail += chunk[max(room, 0) :]
-            surplus = len(self._tail) - OUTPUT_LIMIT // 2
-            if surplus > 0:
-                del self._tail[:surplus]
-                self._missing += surplus
-
-    def text(self) -> str:
-        gap = f"\n[... {self._missing} bytes left out ...]\n" if self._missing else ""
-        head = self._head.decode("utf-8", "replace")
-        return f"{head}{gap}{self._tail.decode('utf-8', 'replace')}".strip()
+        What an agent's commit makes is nobody's but its own: another run must not lean on it.
+        """
+        wanted = commit or self.commit
+        async with self._installing:
+            found = self._installed.get(wanted) or await setups.kept(wanted)
+            if found is None:
+                found = await setups.run(wanted, self._folder / f"setup-{wanted}")
+            self._installed[wanted] = found
+            return found

@@ -69,11 +69,24 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What can be reached from inside; nothing, unless it is named here."""
+
+    allow: tuple[str, ...] = ()
+    """``host:port``, or ``*.host:port``. A host that takes uploads is a way out for everything."""
+    receive_mb: int = 2048
+    """How much one run may receive."""
+    send_mb: int = 64
+    """How much one run may send."""
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
     """The walls. User level and flags only."""
 
     backend: Literal["auto", "bubblewrap", "none"] = "auto"
     """``none`` runs everything without walls, as you; it is never chosen by itself."""
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,16 @@ class WorkspaceSettings:
 
     pack_limit_mb: int = 512
     """Size of what an agent may add to the repository in one run."""
+    share: tuple[str, ...] = ()
+    """What of your own checkout is shown read-only inside, like ``.venv`` or ``node_modules``."""
+    setup: tuple[str, ...] = ()
+    """Commands that run inside before an agent starts, like ``uv sync --frozen``."""
+    setup_inputs: tuple[str, ...] = ()
+    """Names of the files that the result depends on; empty means the lock files and manifests."""
+    setup_allow: tuple[str, ...] = ()
+    """What those commands may reach, as in ``sandbox.network.allow``."""
+    setup_minutes: float = 30.0
+    """How long one of those commands may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +187,14 @@ class Config:
         )
 
 
-USER_ONLY = ("sandbox", "models", "workspace")
-"""Sections that a repository may not set: walls, what money means, what may come out."""
+USER_ONLY = ("sandbox", "models")
+"""Sections that a repository may not set: walls, and what money means."""
 
-USER_ONLY_KEYS = {"model": ("client",)}
+USER_ONLY_KEYS = {
+    "model": ("client",),
+    "workspace": ("pack_limit_mb", "share", "setup_allow", "setup_minutes"),
+}
+"""Keys that a repository may not set: what may come out, what is shown, what may be reached."""
 
 
 def load(*, user: Path | None, repository: Path | None, explicit: Path | None = None) -> Config:

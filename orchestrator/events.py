@@ -203,6 +203,49 @@ class BranchSet:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressDecided:
+    """Something inside asked for a connection, and this was decided."""
+
+    ident: str
+    host: str
+    port: int
+    allowed: bool
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"egress/{self.ident}"
+
+
+@dataclass(frozen=True, slots=True)
+class EgressEnded:
+    """A connection has ended; bytes as they went through."""
+
+    ident: str
+    sent: int
+    received: int
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"egress/{self.ident}/ended"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSetUp:
+    """The commands that prepare a workspace have run, or their kept result was put in place."""
+
+    place: str
+    commands: tuple[str, ...]
+    kept: bool
+    duration_s: float
+
+    @property
+    def key(self) -> str:
+        return f"setup/{self.place}"
+
+
+@dataclass(frozen=True, slots=True)
 class RunResumed:
     """A process has taken the run up again."""
 
@@ -250,6 +293,9 @@ Event = (
     | GateJudged
     | BranchIntended
     | BranchSet
+    | EgressDecided
+    | EgressEnded
+    | WorkspaceSetUp
     | RunResumed
     | RunParked
     | RunFinished

@@ -18,6 +18,9 @@ LEAST_OUTPUT = 1024
 FIRST_BYTES_PER_TOKEN = 3.0
 """A cautious guess; from the first reply on, the run's own ratio is used."""
 
+DENSER = 0.1
+"""Share by which what is new may take more tokens than the bytes before it did."""
+
 FINISH = "Bring the work to a state that can be handed in."
 
 SOON = 0.8
@@ -70,19 +73,20 @@ class Ledger:
         cost_in = self._input_usd(request.size())
         per_token = self._price.output / 1e6
         most_in = self._max_output if left >= cost_in else 0
-        affordable = int((left - cost_in) / per_token) if per_token else most_in
+        spare = self._input_usd(request.size(), denser=DENSER)
+        affordable = int((left - spare) / per_token) if per_token else most_in
         if affordable < LEAST_OUTPUT:
             return None
         usual = max(USUAL_OUTPUT, self._largest_output)
         most = min(affordable, self._max_output)
         return Reservation(cost_in + min(usual, most) * per_token, most)
 
-    def _input_usd(self, size: int) -> float:
+    def _input_usd(self, size: int, denser: float = 0.0) -> float:
         """Estimate the input's price: what was sent before is read from the cache."""
         if self._price is None:
             return 0.0
         known = min(self._sent_bytes, size) / self._ratio
-        new = max(size - self._sent_bytes, 0) / self._ratio
+        new = max(size - self._sent_bytes, 0) / self._ratio * (1 + denser)
         dollars = known * self._price.cache_read + new * self._price.cache_write
         return dollars / 1e6
 

@@ -18,7 +18,7 @@ RULES = """\
 
 You work alone and nobody answers questions: decide, and say at the end what you decided.
 The repository is checked out in /workspace, on a branch made for this issue. You are in a sandbox \
-without network. Work only on what the issue asks.
+without network, unless you are told of one. Work only on what the issue asks.
 When you have finished, end your reply without a tool call: say briefly what you changed, how it \
 was tested, and what is left. What you leave uncommitted is committed for you; pushing is not \
 yours to do. Afterwards the project's own checks are run on your commit, on a clean checkout; if \

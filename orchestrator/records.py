@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from orchestrator_tools.contract import Block
@@ -184,11 +184,23 @@ class SandboxSpec:
     """What one sandbox shows and allows; everything else does not exist inside.
 
     Mounts are applied in order, so a later one covers part of an earlier one.
+
+    Attributes:
+        path: folders that come before the system's in PATH.
     """
 
     mounts: tuple[Mount, ...]
     cwd: str
     environment: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+
+    def adding(
+        self, mounts: tuple[Mount, ...] = (), environment: tuple[tuple[str, str], ...] = ()
+    ) -> SandboxSpec:
+        """Return a spec that shows more."""
+        return replace(
+            self, mounts=(*self.mounts, *mounts), environment=(*self.environment, *environment)
+        )
 
 
 VerdictState = Literal["passed", "failed", "not_executed"]

@@ -21,7 +21,6 @@ from orchestrator.errors import (
     DeliveryRefused,
     JournalError,
     OrchestratorError,
-    RepositoryRefused,
     only,
 )
 from orchestrator.events import (
@@ -42,13 +41,14 @@ from orchestrator.judging import judge_change
 from orchestrator.limits import Ledger
 from orchestrator.outcomes import STATUS, Outcomes
 from orchestrator.ports import Clock, Gate, ModelClient, RunJournal, Sandbox
+from orchestrator.preparation import Needs, Preparation
 from orchestrator.prices import Model
 from orchestrator.records import PARKED, AgentDefinition, DiffStat, Outcome, Run, Verdict
 from orchestrator.repository import Repository
 from orchestrator.session import Session, words_of
-from orchestrator.snapshots import ServerSnapshots, put_back
+from orchestrator.snapshots import ServerSnapshots
 from orchestrator.transcript import encode_head
-from orchestrator.workspaces import Workspace
+from orchestrator.workspaces import Shared, Workspace
 
 UNCOMMITTED = "your uncommitted changes are not part of this run: it starts from the last commit"
 
@@ -72,6 +72,8 @@ class Means:
     gate_rounds: int
     patience: Patience
     pack_limit: int
+    needs: Needs
+    shared: Shared
     guidance: str
     notes: tuple[str, ...]
     clock: Clock
@@ -122,10 +124,22 @@ class Runner:
             branch=run.branch,
             sandbox=means.sandbox,
             identity=agent.name,
+            shared=means.shared,
+        )
+        self._preparation = Preparation(
+            run=run,
+            workspace=self._workspace,
+            folder=means.folder,
+            needs=means.needs,
+            repository=means.repository,
+            sandbox=means.sandbox,
+            emit=self._emit,
+            show=show,
+            clock=means.clock,
         )
         self._server = toolbox.ToolServer(
             means.sandbox,
-            self._workspace.spec,
+            self._preparation.spec,
             workspaces.boot_argv(means.sandbox),
             prepare=self._prepare,
         )
@@ -145,7 +159,7 @@ class Runner:
             return finished.outcome
         self._ledger.recount(self._events)
         try:
-            async with self._server.open():
+            async with self._preparation.open(self._events), self._server.open():
                 return await self._work()
         except Exception as error:  # noqa: BLE001 - the runner's edge: every run ends in an outcome
             return await self._broken_off(only(error))
@@ -169,6 +183,8 @@ class Runner:
             agent = self._agent(session, snapshots)
             if len(session.transcript) == 0:
                 agent.prompt(self._first_message(), "issue")
+            if await self._preparation.takes_long():
+                await self._server.start()  # no reply is paid for before it has come to an end
             tasks.start_soon(self._start_ahead)
             tasks.start_soon(self._look_at_checkout)
             outcome = await self._rounds(agent, snapshots)
@@ -238,6 +254,7 @@ class Runner:
             tools=toolbox.Toolbox(self._server, self._definition.tools),
             ledger=self._ledger,
             snapshots=snapshots,
+            notes=lambda: [*snapshots.notes(), *self._preparation.notes()],
             emit=self._emit,
             show=self._show,
             clock=self._means.clock,
@@ -250,21 +267,14 @@ class Runner:
             self._run.issue,
             branch=self._run.branch,
             guidance=self._means.guidance,
-            notes=self._means.notes,
+            notes=(*self._means.notes, *self._preparation.told()),
         )
 
     # -- the workspace ---------------------------------------------------------------------
 
     async def _prepare(self, launch: Callable[[], Awaitable[toolbox.Ask]]) -> None:
-        """Pin the base, so that no gc takes it away, and have the workspace where it was."""
-        pin, base = f"{self._refs}/base", self._run.base_commit
-        if not await anyio.to_thread.run_sync(self._means.repository.has, base):
-            raise RepositoryRefused(
-                f"the commit that the run started from is gone: {base}",
-                hint=f"start anew: orchestrate issue {self._run.issue.key} --new",
-            )
-        await anyio.to_thread.run_sync(self._means.repository.set_ref, pin, base)
-        await put_back(self._workspace, launch, self._events, interrupted=self._interrupted)
+        """Have the workspace ready, and where it was, when the server is to serve."""
+        await self._preparation.prepare(launch, interrupted=self._interrupted)
         self._interrupted = False
 
     async def _start_ahead(self) -> None:
@@ -325,6 +335,8 @@ class Runner:
             commit=collected.commit,
             tree=collected.tree,
             clock=self._means.clock,
+            setups=self._preparation.setups,
+            shared=self._means.shared,
         )
         return await judge_change(
             change, self._means.gates, self._events, self._emit, number=collected.round

@@ -7,6 +7,8 @@ or lock of the user's repository is writable from it, and no two runs share anyt
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -24,6 +26,26 @@ from orchestrator.repository import Repository
 WORKSPACE, GIT, HOME, TMP = "/workspace", "/git", "/home/agent", "/tmp"
 INSIDE_ID = 1000
 """The user and group that files have inside, whoever they belong to on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a workspace shows of the user's own checkout, read-only.
+
+    Attributes:
+        names: paths from the top of the checkout, seen at the same place in the workspace.
+        mounts: where they are, and what they lean on.
+    """
+
+    names: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+
+
+SPECIAL, ESCAPED = re.compile(r"([*?\[!# \\])"), r"\\\1"
+"""What would be a pattern in a list of ignored files, and what makes it plain."""
+
+PROGRAMS = {".venv": "bin", "venv": "bin", "node_modules": ".bin"}
+"""Where installed folders have their programs; they come first in PATH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +70,10 @@ class Workspace:
         branch: the name of the branch that HEAD starts on.
         sandbox: tells whether paths inside differ from those on the host.
         identity: the name that commits are made under.
+        shared: what is shown of the user's own checkout.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every collaborator is passed in
         self,
         container: Path,
         *,
@@ -59,8 +82,11 @@ class Workspace:
         branch: str,
         sandbox: Sandbox,
         identity: str,
+        shared: Shared | None = None,
     ) -> None:
         self._container = container
+        self._shared = shared or Shared()
+        self._expected: tuple[str, ...] = ()
         self.base = base
         self._repository = repository
         self._branch = branch
@@ -175,11 +201,54 @@ class Workspace:
         excluded = self._repository.common / "info" / "exclude"
         if excluded.is_file():
             shutil.copyfile(excluded, git / "info" / "exclude")
+        self._exclude(self._shared.names)
         shallow = self._repository.common / "shallow"
         if shallow.is_file():
             shutil.copyfile(shallow, git / "shallow")
         (self.folder / "empty").touch()
         (self.folder / "work" / ".git").write_text(f"gitdir: {self.layout.git}\n", encoding="utf-8")
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Say what will be installed: a sandbox that is started before that finds its programs."""
+        self._expected = tuple(names)
+
+    def furnish(self, names: Sequence[str]) -> None:
+        """Note what is about to be installed in the work tree: it is never part of a commit.
+
+        Raises:
+            WorkspaceError: it cannot be noted.
+        """
+        self._guarded(lambda: self._furnish(names))
+
+    def _furnish(self, names: Sequence[str]) -> None:
+        self._exclude(names)
+        self._installed.write_bytes(b"\0".join(map(os.fsencode, names)))
+
+    @property
+    def furnished(self) -> bool:
+        """Tell whether everything that had to be installed here has been."""
+        return (self.folder / "furnished").exists()
+
+    def is_furnished(self) -> None:
+        """Note that everything is installed."""
+        self._guarded((self.folder / "furnished").touch)
+
+    @property
+    def _installed(self) -> Path:
+        return self.folder / "installed"
+
+    def _exclude(self, names: Sequence[str]) -> None:
+        lines = [f"/{SPECIAL.sub(ESCAPED, name)}\n" for name in names]
+        with (self.folder / "git" / "info" / "exclude").open("ab") as file:
+            file.write(b"\n" + b"".join(map(os.fsencode, lines)) if lines else b"")
+
+    def _path(self) -> tuple[str, ...]:
+        """Return the folders of programs that were installed or are shared."""
+        names = [*self._shared.names, *self._expected]
+        if self._installed.exists():
+            names += [os.fsdecode(one) for one in self._installed.read_bytes().split(b"\0")]
+        there = [name for name in PROGRAMS if name in names]
+        return tuple(f"{self.layout.workspace}/{name}/{PROGRAMS[name]}" for name in there)
 
     def _config(self) -> str:
         lines = [
@@ -234,6 +303,7 @@ class Workspace:
                 ("ORCHESTRATE_GIT", self.layout.git),
                 *git_identity(self._identity),
             ),
+            path=self._path(),
         )
 
     def _mounts(self) -> list[Mount]:
@@ -257,6 +327,7 @@ class Workspace:
             Mount(str(folder / "work"), WORKSPACE, writable=True),
             Mount(str(folder / "work" / ".git"), f"{WORKSPACE}/.git"),
             *private_mounts(folder),
+            *self._shared.mounts,
         ]
         return mounts
 
@@ -318,14 +389,19 @@ def git_identity(name: str) -> list[tuple[str, str]]:
     return values
 
 
-def boot_argv(sandbox: Sandbox) -> Sequence[str]:
-    """Return the command that starts the tool server inside."""
+def boot_argv(sandbox: Sandbox, program: str = "server") -> Sequence[str]:
+    """Return the command that starts one of the tools' own programs inside.
+
+    Args:
+        sandbox: where it will run.
+        program: ``server``, or ``relay``, which takes another command as its arguments.
+    """
     import orchestrator_tools
 
     own = str(Path(orchestrator_tools.__file__).parent.parent)
     root = "/opt/orchestrator" if sandbox.maps_paths else own
     code = f"""import sys
 sys.path.insert(0, {root!r})
-from orchestrator_tools.server import main
+from orchestrator_tools.{program} import main
 main()"""
     return (sandbox.python, "-I", "-S", "-c", code)

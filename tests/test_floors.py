@@ -26,6 +26,7 @@ FLOORS = {
     "transcript": 1.6,
     "session": 1.7,
     "gitinside": 1.7,
+    "commands": 1.7,
     "limits": 1.7,
     "repository": 1.8,
     "config": 1.9,
@@ -38,6 +39,7 @@ FLOORS = {
     "models": 2,
     "trackers": 2,
     "sandboxes": 2,
+    "egress": 2,
     "journals": 2,
     "sinks": 2,
     "snapshots": 3,
@@ -46,6 +48,8 @@ FLOORS = {
     "judging": 3,
     "outcomes": 3,
     "gates": 3,
+    "setups": 2.5,
+    "preparation": 3.5,
     "testing": 3,
     "collect": 3.5,
     "runner": 4,
@@ -63,6 +67,7 @@ VENDORS = {
     "yaml": {"orchestrator/header.py", "orchestrator/config.py", "orchestrator/prices.py"},
     "structlog": {"orchestrator/sinks/log.py"},
     "pydantic": {"orchestrator/arguments.py"},
+    "h11": {"orchestrator/egress/request.py"},
 }
 LATE = {"cli", "assembly"}
 LATE_FILES = {
@@ -72,6 +77,7 @@ LATE_FILES = {
     "orchestrator/prices.py": "the table is read when a model is named",
     "orchestrator/config.py": "difflib is for wrong keys only",
     "orchestrator/workspaces.py": "where the tools' code lies",
+    "orchestrator/preparation.py": "most runs have no network, and need no proxy",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -13,9 +15,13 @@ import anyio.to_thread
 from orchestrator import config as configuration
 from orchestrator import toolbox, workspaces
 from orchestrator.assembly.machine import make_private, make_sandbox
+from orchestrator.assembly.surroundings import MB, hosts
 from orchestrator.collect import Collector
-from orchestrator.config import Config
+from orchestrator.config import Config, NetworkSettings
+from orchestrator.egress.allowed import EgressLimits
+from orchestrator.egress.opening import opened
 from orchestrator.errors import ConfigError, WorkspaceError
+from orchestrator.events import EgressDecided, EgressEnded
 from orchestrator.ports import Sandbox
 from orchestrator.records import (
     Mount,
@@ -26,6 +32,9 @@ from orchestrator.repository import Repository, locate
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import ToolResult, ToolState
 
+if TYPE_CHECKING:
+    from orchestrator.egress.proxy import EgressProxy
+
 
 class OpenToolbox:
     """The six tools over one folder, for programs.
@@ -34,8 +43,15 @@ class OpenToolbox:
         tools: names of the tools that may be called.
     """
 
-    def __init__(self, server: toolbox.ToolServer, tools: Sequence[str] | None, cwd: str) -> None:
+    def __init__(
+        self,
+        server: toolbox.ToolServer,
+        tools: Sequence[str] | None,
+        cwd: str,
+        notes: Callable[[], list[str]] = list,
+    ) -> None:
         self._toolbox = toolbox.Toolbox(server, tools)
+        self._notes = notes
         self._state = ToolState(cwd=cwd)
         self.tools = tuple(spec.name for spec in self._toolbox.specs())
 
@@ -47,7 +63,8 @@ class OpenToolbox:
         """
         result, change = await self._toolbox.call(tool, arguments, self._state)
         self._state = self._state.after(change)
-        return result
+        told = tuple({"type": "text", "text": note} for note in self._notes())
+        return dataclasses.replace(result, content=(*result.content, *told)) if told else result
 
 
 class OpenWorkspace:
@@ -105,16 +122,20 @@ async def open_toolbox(
     folder: str | Path,
     *,
     tools: Sequence[str] | None = None,
+    network: Sequence[str] = (),
+    decided: Callable[[EgressDecided | EgressEnded], Awaitable[None]] | None = None,
     state: str | Path | None = None,
     sandbox_backend: str = "auto",
 ) -> AsyncIterator[OpenToolbox]:
     """Open the sandboxed tools over a folder, in place; its ``.git`` is read-only inside.
 
-    No process survives the block.
+    No process survives the block. A connection that was refused is told in the next result.
 
     Args:
         folder: any folder, a git checkout or not.
         tools: names of the tools that may be called; None means all six.
+        network: what may be reached from inside, as ``host:port``; nothing unless it is named.
+        decided: is told of every connection that was asked for, and of its end.
         state: where the sandbox's self-test is remembered.
         sandbox_backend: ``none`` gives up the walls.
 
@@ -144,9 +165,33 @@ async def open_toolbox(
         scratch = stack.enter_context(_Scratch(place.absolute()))
         inside = workspaces.WORKSPACE if sandbox.maps_paths else str(top)
         spec = _in_place(top, scratch, inside, sandbox)
+        notes: Callable[[], list[str]] = list
+        if network:
+            proxy = _proxy(network, sandbox, decided)
+            notes = proxy.notes
+            spec = opened(spec, await stack.enter_async_context(proxy.open(scratch)))
         server = toolbox.ToolServer(sandbox, lambda: spec, workspaces.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
-        yield OpenToolbox(server, tools, inside)
+        yield OpenToolbox(server, tools, inside, notes)
+
+
+def _proxy(
+    network: Sequence[str],
+    sandbox: Sandbox,
+    decided: Callable[[EgressDecided | EgressEnded], Awaitable[None]] | None,
+) -> EgressProxy:
+    from orchestrator.egress.proxy import EgressProxy
+
+    if not sandbox.maps_paths:
+        raise ConfigError("network= needs bubblewrap or a container: this sandbox has no walls")
+    usual = NetworkSettings()
+    limits = EgressLimits(received=usual.receive_mb * MB, sent=usual.send_mb * MB)
+
+    async def tell(event: EgressDecided | EgressEnded) -> None:
+        if decided is not None:
+            await decided(event)
+
+    return EgressProxy(hosts(network), limits, tell)
 
 
 def _in_place(top: Path, scratch: Path, inside: str, sandbox: Sandbox) -> SandboxSpec:

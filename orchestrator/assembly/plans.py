@@ -15,12 +15,14 @@ from orchestrator import config as configuration
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
 from orchestrator.assembly.machine import bundled
+from orchestrator.assembly.surroundings import needs_of, shared_of
 from orchestrator.config import Config
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, Source, files_below, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
 from orchestrator.ports import Gate, ModelClient, RunJournal, Sandbox
+from orchestrator.preparation import Needs
 from orchestrator.records import (
     PARKED,
     AgentDefinition,
@@ -35,6 +37,7 @@ from orchestrator.repository import Repository
 from orchestrator.routing import choose_route
 from orchestrator.runner import Means, Runner
 from orchestrator.scheduler import Wish
+from orchestrator.workspaces import Shared
 
 REPLAY = "replay:"
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
@@ -75,8 +78,9 @@ class RepositoryPlans:
             await client.aclose()
 
     async def ready(self) -> None:
-        """Prove that the walls stand."""
+        """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
         await self._sandbox.check()
+        self._needs()
 
     # -- agents and models -----------------------------------------------------------------
 
@@ -214,6 +218,8 @@ class RepositoryPlans:
                 settings.model.retries, settings.model.backoff_s, settings.model.longest_wait_s
             ),
             pack_limit=settings.workspace.pack_limit_mb * 1024 * 1024,
+            needs=self._needs(),
+            shared=self._shared(run, show),
             guidance=self._guidance,
             notes=self._notes(),
             clock=time.monotonic,
@@ -221,6 +227,24 @@ class RepositoryPlans:
         )
         means.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Runner(run=run, agent=agent, journal=journal, emit=emit, show=show, means=means)
+
+    def _needs(self) -> Needs:
+        return needs_of(
+            self._config,
+            state=self._state,
+            repository=self._repository,
+            sandbox=self._sandbox,
+            environment=self._environment,
+        )
+
+    def _shared(self, run: Run, show: Callable[[Signal], None]) -> Shared:
+        names = self._config.workspace.share
+        if not names:
+            return Shared()
+        shared, notices = shared_of(names, self._repository, run.base_commit, self._environment)
+        for notice in notices:
+            show(Notice(notice))
+        return shared
 
     def require_price(self, run: Run) -> None:
         """Refuse a run whose dollar limit cannot be kept.

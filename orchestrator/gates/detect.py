@@ -22,8 +22,8 @@ class Candidate:
     """A way to run a project's tests.
 
     Attributes:
-        probe: a command that succeeds inside where the runner exists.
-        missing: why it cannot be run, if that is known already.
+        probe: a command that succeeds inside where the runner exists, with what it needs.
+        missing: what is said where the probe fails; empty names the command.
     """
 
     command: str
@@ -55,10 +55,9 @@ class DetectedTestsGate:
                 reason = "the tests that the project had are gone"
                 return dataclasses.replace(self._not_executed(change, reason), state="failed")
             return self._not_executed(change, "no tests that could be told from the files")
-        if candidate.missing:
-            return self._not_executed(change, candidate.missing)
         if not await change.available(candidate.probe):
-            return self._not_executed(change, f"{candidate.command!r} cannot be run inside")
+            said = candidate.missing or f"{candidate.command!r} cannot be run inside"
+            return self._not_executed(change, said)
         done = await change.run(candidate.command, self._timeout_s)
         lacking = _lacking(done.output, names)
         if done.exit_status and lacking:
@@ -136,9 +135,8 @@ def _node(_: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
     if "no test specified" in script:
         return None
     if script.split()[:1] != ["node"]:
-        return Candidate(
-            "npm test", "", missing=f"{script!r} needs packages that are not installed inside"
-        )
+        missing = f"{script!r} needs packages that are not installed inside"
+        return Candidate("npm test", "test -d node_modules && command -v npm", missing=missing)
     return Candidate(script, "command -v node")
 
 
@@ -146,8 +144,10 @@ def _go(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
     if "go.mod" not in files or not any(name.endswith("_test.go") for name in names):
         return None
     needs = b"require" in files["go.mod"] and not any(name.startswith("vendor/") for name in names)
-    missing = "its modules are not vendored, and there is no network inside" if needs else ""
-    return Candidate("go test ./...", "command -v go", missing=missing)
+    if not needs:
+        return Candidate("go test ./...", "command -v go")
+    missing = "its modules are not vendored, and there is no network inside"
+    return Candidate("go test ./...", "test -d vendor && command -v go", missing=missing)
 
 
 def _cargo(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
@@ -160,8 +160,10 @@ def _cargo(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None
     except (tomllib.TOMLDecodeError, RecursionError):
         needs = False
     needs = needs and not any(name.startswith("vendor/") for name in names)
-    missing = "its crates are not vendored, and there is no network inside" if needs else ""
-    return Candidate("cargo test --offline", "command -v cargo", missing=missing)
+    if not needs:
+        return Candidate("cargo test --offline", "command -v cargo")
+    missing = "its crates are not vendored, and there is no network inside"
+    return Candidate("cargo test --offline", "test -d vendor && command -v cargo", missing=missing)
 
 
 def _lacking(output: str, names: Sequence[str]) -> set[str]:

@@ -155,7 +155,7 @@ class BubblewrapSandbox:
         values["HOME"] = inside.HOME
         values["ORCHESTRATE_RG"] = "/opt/bin/rg"
         values["TMPDIR"] = "/tmp"
-        values["PATH"] = ":".join(["/opt/bin", *self._path, *inside.SYSTEM_PATH])
+        values["PATH"] = ":".join(["/opt/bin", *spec.path, *self._path, *inside.SYSTEM_PATH])
         return values | dict(spec.environment)
 
     def _system(self, programs: Programs) -> list[str]:

@@ -47,7 +47,8 @@ class UnconfinedSandbox:
             raise SandboxUnavailable("the sandbox has not been checked yet")
         values = dict(inside.ENVIRONMENT)
         values["ORCHESTRATE_RG"] = self._rg
-        values["PATH"] = self._environment.get("PATH", ":".join(inside.SYSTEM_PATH))
+        usual = self._environment.get("PATH", ":".join(inside.SYSTEM_PATH))
+        values["PATH"] = ":".join([*spec.path, usual])
         try:
             process = await anyio.open_process(
                 list(argv),

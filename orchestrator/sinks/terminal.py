@@ -10,6 +10,7 @@ from orchestrator.events import (
     BranchSet,
     CallSummary,
     Collected,
+    EgressDecided,
     Event,
     GateJudged,
     ModelReplied,
@@ -21,6 +22,7 @@ from orchestrator.events import (
     ToolsReturned,
     ToolStarted,
     Waiting,
+    WorkspaceSetUp,
 )
 from orchestrator.sinks.plain import line
 
@@ -74,7 +76,7 @@ class TerminalSink:
                 text += f"({line(verdict.reason)})"
             case BranchSet(branch=branch):
                 text = f"branch {line(branch)}"
-            case RequestFailed() | Waiting() | Notice():
+            case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
                 text = self._styled(line(_told(event), 160), "dim")
             case _:
                 pass
@@ -104,11 +106,18 @@ class TerminalSink:
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour else text
 
 
-def _told(event: RequestFailed | Waiting | Notice) -> str:
+def _told(event: RequestFailed | Waiting | Notice | EgressDecided | WorkspaceSetUp) -> str:
     match event:
+        case EgressDecided(host=host, port=port):
+            refused = "" if event.allowed else f" refused: {event.reason}"
+            text = f"network: {host}:{port}{refused}"
+        case WorkspaceSetUp(kept=kept, duration_s=took):
+            how = "from what an earlier run installed" if kept else f"in {took:.1f} s"
+            text = f"workspace set up {how}"
         case RequestFailed(error=error):
-            return f"no reply: {error}"
+            text = f"no reply: {error}"
         case Waiting(seconds=seconds):
-            return f"trying again in {seconds:.1f} s"
-        case Notice(text=text):
-            return text
+            text = f"trying again in {seconds:.1f} s"
+        case Notice(text=said):
+            text = said
+    return text

@@ -18,6 +18,7 @@ import pytest
 from orchestrator.assembly.machine import make_private, make_sandbox
 from orchestrator.errors import SandboxUnavailable
 from tests.runs.model_server import ModelServer, serve
+from tests.runs.stage import Stage
 
 PROJECT = Path(__file__).parents[2]
 ORCHESTRATE = Path(sys.executable).parent / "orchestrate"
@@ -68,6 +69,12 @@ def shop(tmp_path: Path) -> Path:
     git(repo, "add", "--all")
     git(repo, "commit", "--quiet", "--message", "base")
     return repo
+
+
+@pytest.fixture
+def stage(shop: Path, state: Path) -> Stage:
+    """The sample project, ready to be worked on."""
+    return Stage(shop, state)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
@@ -29,12 +28,6 @@ from tests.runs.stage import MEND, NOTE, Stage, mended
 pytestmark = pytest.mark.asyncio
 
 PUSH = ("Bash", {"command": "touch ran"})
-
-
-@pytest.fixture
-def stage(shop: Path, state: Path) -> Stage:
-    """The sample project, ready to be worked on."""
-    return Stage(shop, state)
 
 
 # -- how a reply stops ---------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from orchestrator import Verdict
@@ -13,12 +11,6 @@ from tests.runs.conftest import BRANCH, git
 from tests.runs.stage import MEND, NOTE, Stage, mended
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture
-def stage(shop: Path, state: Path) -> Stage:
-    """The sample project, ready to be worked on."""
-    return Stage(shop, state)
 
 
 def gates(*rows: str, rounds: int = 0, detect: bool = False) -> str:

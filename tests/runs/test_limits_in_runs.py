@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import anyio
 import pytest
 
@@ -19,12 +17,6 @@ from tests.walls.outside import eventually, processes_with
 pytestmark = pytest.mark.asyncio
 
 LOOK = ("Glob", {"pattern": "*.md"})
-
-
-@pytest.fixture
-def stage(shop: Path, state: Path) -> Stage:
-    """The sample project, ready to be worked on."""
-    return Stage(shop, state)
 
 
 class Talkative:

@@ -33,12 +33,6 @@ TURN = ["RequestIntended", "ModelReplied", "ToolsReturned"]
 ENDED = ["Collected", "GateJudged", "GateJudged", "BranchIntended", "BranchSet", "RunFinished"]
 
 
-@pytest.fixture
-def stage(shop: Path, state: Path) -> Stage:
-    """The sample project, ready to be worked on."""
-    return Stage(shop, state)
-
-
 async def test_done_with_all_six_tools(stage: Stage) -> None:
     """The demo's replies end in a branch that passes the project's tests, event by event."""
     script = [

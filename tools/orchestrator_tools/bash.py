@@ -21,8 +21,8 @@ from orchestrator_tools.place import Place
 NAME = "Bash"
 EFFECT = "any"
 DESCRIPTION = (
-    "Run a command in bash. The working directory carries over, variables do not. No network, "
-    "no stdin. Use Read, Grep and Glob rather than cat, grep and find."
+    "Run a command in bash. The working directory carries over, variables do not. No network "
+    "unless you were told of one, no stdin. Use Read, Grep and Glob rather than cat, grep and find."
 )
 DEFAULT_MS = 120_000
 MOST_MS = 600_000

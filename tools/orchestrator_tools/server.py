@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any, BinaryIO, Callable
 
-from orchestrator_tools import bash, snapshot, table
+from orchestrator_tools import bash, relay, snapshot, table
 from orchestrator_tools.contract import (
     LINE_LIMIT,
     ToolResult,
@@ -165,6 +165,9 @@ def main() -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
+    way_out = os.environ.pop(relay.SETTING, "")
+    if way_out:
+        relay.start(way_out)
     # No process of the same user may open this one's descriptors or memory.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     Server(requests, answers, dict(os.environ)).serve()

@@ -1,0 +1,88 @@
+"""A command inside a sandbox, as the host sees it: its status, and a bounded part of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from orchestrator.ports import Clock, Sandbox, SandboxProcess
+from orchestrator.records import SandboxSpec
+
+OUTPUT_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedCommand:
+    """What the host saw of a command; ``exit_status`` is None if it was ended for its time."""
+
+    argv: tuple[str, ...]
+    exit_status: int | None
+    output: str
+    duration_s: float
+
+
+async def run_command(
+    sandbox: Sandbox,
+    spec: SandboxSpec,
+    command: str,
+    *,
+    timeout_s: float,
+    clock: Clock,
+    through: Sequence[str] = (),
+) -> FinishedCommand:
+    """Run a shell command in a sandbox of its own; both outputs are read as one.
+
+    Args:
+        sandbox: the walls.
+        spec: what is seen inside.
+        command: for the shell.
+        timeout_s: seconds after which everything inside is ended.
+        clock: measures how long it took.
+        through: what starts the command, if something has to stand between.
+    """
+    argv = ("bash", "-c", command)
+    started = clock()
+    status: int | None = None
+    output = _Output()
+    process = await sandbox.start(
+        ("bash", "-c", 'exec 2>&1; exec "$@"', "bash", *through, *argv), spec
+    )
+    try:
+        with anyio.move_on_after(timeout_s):
+            if process.stdin is not None:
+                await process.stdin.aclose()
+            await output.read(process)
+            status = await process.wait()
+    finally:
+        await process.aclose()
+    return FinishedCommand(argv, status, output.text(), clock() - started)
+
+
+class _Output:
+    """The head and the tail of what a command prints, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._missing = 0
+
+    async def read(self, process: SandboxProcess) -> None:
+        while process.stdout is not None:
+            try:
+                chunk = await process.stdout.receive()
+            except anyio.EndOfStream:
+                return
+            room = OUTPUT_LIMIT // 2 - len(self._head)
+            self._head += chunk[: max(room, 0)]
+            self._tail += chunk[max(room, 0) :]
+            surplus = len(self._tail) - OUTPUT_LIMIT // 2
+            if surplus > 0:
+                del self._tail[:surplus]
+                self._missing += surplus
+
+    def text(self) -> str:
+        gap = f"\n[... {self._missing} bytes left out ...]\n" if self._missing else ""
+        head = self._head.decode("utf-8", "replace")
+        return f"{head}{gap}{self._tail.decode('utf-8', 'replace')}".strip()

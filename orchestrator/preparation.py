@@ -1,0 +1,185 @@
+"""What a run's workspace needs before an agent can work in it, and the way out while it works."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from orchestrator import toolbox
+from orchestrator.egress.allowed import EgressLimits, Host
+from orchestrator.egress.opening import opened, told
+from orchestrator.errors import RepositoryRefused
+from orchestrator.events import EgressEnded, Event, Notice, Signal, WorkspaceSetUp
+from orchestrator.ports import Clock, Sandbox
+from orchestrator.records import Run, SandboxSpec
+from orchestrator.repository import Repository
+from orchestrator.setups import SetupPlan, SetupResult, Setups
+from orchestrator.snapshots import put_back
+from orchestrator.workspaces import Workspace
+
+if TYPE_CHECKING:
+    from orchestrator.egress.proxy import EgressProxy
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What may be reached from inside.
+
+    Attributes:
+        agent: by an agent's tools.
+        setup: by the commands that prepare workspaces.
+    """
+
+    limits: EgressLimits
+    agent: tuple[Host, ...] = ()
+    setup: tuple[Host, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What workspaces of a repository need.
+
+    Attributes:
+        plan: what has to be installed; None where nothing has.
+        store: where what was installed is kept.
+    """
+
+    network: Network
+    plan: SetupPlan | None
+    store: Path
+
+
+class Preparation:
+    """Has a run's workspace ready, and serves what it may reach.
+
+    Args:
+        run: what is worked on.
+        workspace: the run's own.
+        folder: the run's folder.
+        emit: records events; when it returns they are on disk.
+        show: shows a signal.
+    """
+
+    def __init__(  # noqa: PLR0913 - every collaborator is passed in
+        self,
+        *,
+        run: Run,
+        workspace: Workspace,
+        folder: Path,
+        needs: Needs,
+        repository: Repository,
+        sandbox: Sandbox,
+        emit: Callable[..., Awaitable[None]],
+        show: Callable[[Signal], None],
+        clock: Clock,
+    ) -> None:
+        self._run = run
+        self._workspace = workspace
+        self._folder = folder
+        self._network = needs.network
+        self._repository = repository
+        self._emit = emit
+        self._show = show
+        self._proxy: EgressProxy | None = None
+        self._socket: Path | None = None
+        self._events: Sequence[Event] = ()
+        self.setups = self._setups(needs, sandbox, clock) if needs.plan is not None else None
+
+    def _setups(self, needs: Needs, sandbox: Sandbox, clock: Clock) -> Setups | None:
+        if needs.plan is None:
+            return None
+        allowed = needs.network.setup
+        return Setups(
+            store=needs.store,
+            plan=needs.plan,
+            repository=self._repository,
+            sandbox=sandbox,
+            clock=clock,
+            serve=self._serve_setup if allowed else None,
+        )
+
+    def _serve_setup(self, folder: Path) -> AbstractAsyncContextManager[Path]:
+        return self._opened(self._network.setup).open(folder)
+
+    def _opened(self, allowed: tuple[Host, ...]) -> EgressProxy:
+        from orchestrator.egress.proxy import EgressProxy
+
+        ended = [one for one in self._events if isinstance(one, EgressEnded)]
+        used = (sum(one.sent for one in ended), sum(one.received for one in ended))
+        return EgressProxy(allowed, self._network.limits, self._emit, used=used)
+
+    @asynccontextmanager
+    async def open(self, events: Sequence[Event]) -> AsyncIterator[None]:
+        """Serve what the agent may reach while the block lasts.
+
+        Args:
+            events: the run's events; it is looked at whenever something is opened.
+        """
+        self._events = events
+        async with AsyncExitStack() as stack:
+            if self._network.agent:
+                self._proxy = self._opened(self._network.agent)
+                self._socket = await stack.enter_async_context(self._proxy.open(self._folder))
+            yield
+
+    def spec(self) -> SandboxSpec:
+        """Return what the sandbox of the agent's tools shows."""
+        spec = self._workspace.spec()
+        return spec if self._socket is None else opened(spec, self._socket)
+
+    def told(self) -> tuple[str, ...]:
+        """Return what the agent is told of its surroundings before it begins."""
+        return (told(self._network.agent),) if self._network.agent else ()
+
+    def notes(self) -> list[str]:
+        """Return what the agent should be told of them now, once."""
+        return self._proxy.notes() if self._proxy is not None else []
+
+    async def takes_long(self) -> bool:
+        """Tell whether something has to be installed first that no earlier run has left."""
+        if self.setups is None or self._workspace.furnished:
+            return False
+        return await self.setups.kept(self._run.base_commit) is None
+
+    async def prepare(
+        self, launch: Callable[[], Awaitable[toolbox.Ask]], *, interrupted: bool
+    ) -> None:
+        """Pin the base, so that no gc takes it away, and have the workspace where it was.
+
+        Args:
+            launch: starts the tool server and returns what asks it.
+            interrupted: whether the last reply's calls may have been begun.
+
+        Raises:
+            WorkspaceError: it cannot be made, put back, or prepared.
+        """
+        base = self._run.base_commit
+        if not await anyio.to_thread.run_sync(self._repository.has, base):
+            raise RepositoryRefused(
+                f"the commit that the run started from is gone: {base}",
+                hint=f"start anew: orchestrate issue {self._run.issue.key} --new",
+            )
+        pin = f"refs/orchestrate/{self._run.run_id}/base"
+        await anyio.to_thread.run_sync(self._repository.set_ref, pin, base)
+        setups = None if self._workspace.furnished else self.setups
+        result = await self._result(setups, base) if setups is not None else None
+        if result is not None:
+            self._workspace.expect(await anyio.to_thread.run_sync(result.names))
+        await put_back(self._workspace, launch, self._events, interrupted=interrupted)
+        if setups is not None and result is not None:
+            await setups.put(result, self._workspace)
+            place = self._workspace.folder.name
+            took = round(result.duration_s, 3)
+            await self._emit(WorkspaceSetUp(place, setups.commands, result.kept, took))
+
+    async def _result(self, setups: Setups, base: str) -> SetupResult:
+        kept = await setups.kept(base)
+        if kept is not None:
+            return kept
+        self._show(Notice(f"setting the workspace up: {'; '.join(setups.commands)}"))
+        return await setups.made(base)
