@@ -58,6 +58,10 @@ class Header:
         return At(self.file, value.line, value.column)
 
 
+class BrokenYaml(DefinitionError):
+    """The header is not YAML; what was meant may still be plain."""
+
+
 class StrictFence(BaseHandler):
     """Splits the fence and loads the header; every refusal names its place."""
 
@@ -105,7 +109,7 @@ def parse(data: bytes, file: str) -> Header | None:
     Raises:
         DefinitionError: it is too large, not UTF-8, or its header is broken.
     """
-    text = _text(data, file)
+    text = decoded(data, file)
     handler = StrictFence(file)
     if not handler.detect(text):
         return None
@@ -114,7 +118,33 @@ def parse(data: bytes, file: str) -> Header | None:
     return Header(file=file, values=found[0], keys=found[1], body=body.strip())
 
 
-def _text(data: bytes, file: str) -> str:
+def read_header(
+    text: str, file: str, *, first_line: int, indent: int = 0
+) -> tuple[dict[str, Value], dict[str, tuple[int, int]]]:
+    """Read the YAML between two fences.
+
+    Args:
+        text: the YAML.
+        file: the file's name, for error messages.
+        first_line: the number of its first line in the file.
+        indent: characters that were taken off every line.
+
+    Returns:
+        Each key's value, and each key's line and column.
+
+    Raises:
+        BrokenYaml: it is not YAML; it may have been meant as text.
+        DefinitionError: it is YAML of a kind that is never accepted.
+    """
+    return _Reader(file, first_line, indent).read(text)
+
+
+def decoded(data: bytes, file: str) -> str:
+    """Return a file's text, without a byte order mark, its line ends as LF.
+
+    Raises:
+        DefinitionError: it is too large, not UTF-8, or holds a NUL.
+    """
     if len(data) > SIZE_LIMIT:
         raise DefinitionError(f"the file is larger than {SIZE_LIMIT} bytes", at=At(file))
     data = data.removeprefix(codecs.BOM_UTF8)
@@ -137,9 +167,10 @@ def _text(data: bytes, file: str) -> str:
 class _Reader:
     """Builds values from YAML's event stream, where nothing is resolved behind our back."""
 
-    def __init__(self, file: str, first_line: int) -> None:
+    def __init__(self, file: str, first_line: int, indent: int = 0) -> None:
         self._file = file
         self._first_line = first_line
+        self._indent = indent
 
     def read(self, text: str) -> tuple[dict[str, Value], dict[str, tuple[int, int]]]:
         events = self._events(text)
@@ -165,17 +196,19 @@ class _Reader:
         try:
             yield from yaml.parse(text, Loader=loader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            raise self._refusal(f"not valid YAML: {error.problem or error.context}", mark) from None
+            at = self._at(error.problem_mark or error.context_mark)
+            raise BrokenYaml(f"not valid YAML: {error.problem or error.context}", at=at) from None
         except (yaml.YAMLError, ValueError) as error:
-            raise self._refusal(f"not valid YAML: {error}", None) from None
+            raise BrokenYaml(f"not valid YAML: {error}", at=self._at(None)) from None
 
     def _refusal(self, message: str, mark: Any) -> DefinitionError:
+        return DefinitionError(message, at=self._at(mark))
+
+    def _at(self, mark: Any) -> At:
         if mark is None:
-            return DefinitionError(message, at=At(self._file, self._first_line))
-        return DefinitionError(
-            message, at=At(self._file, mark.line + self._first_line, mark.column + 1)
-        )
+            return At(self._file, self._first_line)
+        column = mark.column + 1 + self._indent
+        return At(self._file, mark.line + self._first_line, column)
 
     def _refuse_tricks(self, event: Any) -> None:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -197,7 +230,8 @@ class _Reader:
             if event.value in values:
                 raise self._refusal(f"{event.value!r} is given twice", event.start_mark)
             mark: Any = event.start_mark
-            places[event.value] = (mark.line + self._first_line, mark.column + 1)
+            place = self._at(mark)
+            places[event.value] = (place.line, place.column)
             values[event.value] = self._value(next(events), events, depth + 1)
         return values, places
 
@@ -205,8 +239,8 @@ class _Reader:
         if depth > DEPTH_LIMIT:
             raise self._refusal(f"nested deeper than {DEPTH_LIMIT} levels", event.start_mark)
         self._refuse_tricks(event)
-        line = event.start_mark.line + self._first_line
-        column = event.start_mark.column + 1
+        place = self._at(event.start_mark)
+        line, column = place.line, place.column
         if isinstance(event, yaml.ScalarEvent):
             plain = event.implicit[0]
             return Value(None if plain and event.value in NULLS else event.value, line, column)

@@ -19,8 +19,11 @@ class AgentDefinition:
     """An agent as its file defines it.
 
     Attributes:
-        tools: names of the tools it may use; None means all.
+        tools: rules for what it may use, as ``Read`` or ``Bash(git *)``; None means everything.
+        denied: rules for what it may not use; they win.
         model: alias or id; None means the configured one.
+        effort: how hard the model is asked to think; empty leaves it to the service.
+        max_turns: the most turns it may take in a run.
         prompt: the body of the file, which becomes the system prompt.
         source: where it comes from, for people.
         warnings: what its author should know.
@@ -31,6 +34,9 @@ class AgentDefinition:
     tools: tuple[str, ...] | None
     model: str | None
     prompt: str
+    denied: tuple[str, ...] = ()
+    effort: str = ""
+    max_turns: int | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
 

@@ -18,6 +18,8 @@ FLOORS = {
     "hostgit": 1.1,
     "checkout": 1.2,
     "removal": 1.1,
+    "shell": 1.1,
+    "permissions": 1.2,
     "header": 1.1,
     "records": 1.2,
     "prices": 1.3,
@@ -67,6 +69,8 @@ VENDORS = {
     "yaml": {"orchestrator/header.py", "orchestrator/config.py", "orchestrator/prices.py"},
     "structlog": {"orchestrator/sinks/log.py"},
     "pydantic": {"orchestrator/arguments.py"},
+    "tree_sitter": {"orchestrator/shell.py"},
+    "tree_sitter_bash": {"orchestrator/shell.py"},
     "h11": {"orchestrator/egress/request.py"},
 }
 LATE = {"cli", "assembly"}
@@ -77,6 +81,7 @@ LATE_FILES = {
     "orchestrator/prices.py": "the table is read when a model is named",
     "orchestrator/config.py": "difflib is for wrong keys only",
     "orchestrator/workspaces.py": "where the tools' code lies",
+    "orchestrator/shell.py": "only agents with rules for commands need a parser",
     "orchestrator/preparation.py": "most runs have no network, and need no proxy",
 }
 

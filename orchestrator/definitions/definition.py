@@ -1,87 +1,127 @@
-"""One agent definition file, read into one value."""
+"""One agent definition file, read into one value, with all that its author should know of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.definitions.fence import Fenced, fenced
+from orchestrator.definitions.fields import Fields
+from orchestrator.definitions.remark import Remark, Skip
+from orchestrator.definitions.repair import repaired
 from orchestrator.errors import At, DefinitionError
-from orchestrator.header import Header, Value, parse
+from orchestrator.header import BrokenYaml, Header, decoded, read_header
 from orchestrator.records import AgentDefinition
-from orchestrator_tools import table
+
+BOM = b"\xef\xbb\xbf"
+REPAIRS = frozenset(
+    {"bom", "leading-blank", "indented", "odd-fence", "flattened", "yaml-repaired", "tabs"}
+)
+"""Codes of what was mended to read a file at all."""
+
+Status = Literal["ok", "repaired", "skipped", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of reading one file.
+
+    Attributes:
+        definition: None where the file was skipped or refused.
+        models: as written.
+        error: why it was skipped or refused.
+    """
+
+    file: str
+    status: Status
+    definition: AgentDefinition | None = None
+    models: tuple[str, ...] = ()
+    body: str = ""
+    remarks: tuple[Remark, ...] = ()
+    error: Remark | None = None
+
+
+def check(data: bytes, file: str) -> Checked:
+    """Read an agent definition file, and never fail.
+
+    Args:
+        data: the file's bytes.
+        file: its name.
+    """
+    try:
+        return _read(data, file)
+    except Skip as skip:
+        return Checked(file, "skipped", error=Remark(skip.code, 0, 0, str(skip)))
+    except DefinitionError as error:
+        at = error.at or At(file)
+        said = str(error).removeprefix(f"{at}: ")
+        if error.hint:
+            said += f" ({error.hint})"
+        return Checked(file, "refused", error=Remark("refused", at.line, at.column, said))
 
 
 def read(data: bytes, file: str) -> AgentDefinition | None:
     """Read an agent definition file.
 
-    Args:
-        data: the file's bytes.
-        file: its name, for error messages.
-
     Returns:
-        The definition; None for a file without a header, or with neither name nor description.
+        The definition; None for a file that is none and does not mean to be.
 
     Raises:
         DefinitionError: the file is broken; the error says where.
     """
-    header = parse(data, file)
-    if header is None or not {"name", "description"} & set(header.values):
+    try:
+        return _read(data, file).definition
+    except Skip:
         return None
-    for needed in ("name", "description"):
-        if not _text(header, needed):
-            place = header.at(needed) if needed in header.values else At(file, 1, 1)
-            raise DefinitionError(f"{needed}: must be given, as text", at=place)
-    name = _text(header, "name")
-    if name.startswith("-") or any(c in ":/\\" or not c.isprintable() for c in name):
-        raise DefinitionError(f"name: {name!r} cannot be used as a name", at=header.at("name"))
-    tools, warnings = _tools(header)
-    return AgentDefinition(
-        name=name,
-        description=_text(header, "description"),
-        tools=tools,
-        model=_text(header, "model") or None,
-        prompt=header.body,
-        source=file,
-        warnings=warnings,
+
+
+def _read(data: bytes, file: str) -> Checked:
+    remarks = [Remark("bom", 1, 1, "a byte order mark")] if data.startswith(BOM) else []
+    found = fenced(decoded(data, file), file)
+    remarks += found.remarks
+    header, mended = _header(found, file)
+    if "on" in header.values:
+        raise Skip("workflow", "the header has 'on': it is a workflow, not an agent")
+    fields = Fields(header, file, [*remarks, *mended])
+    definition = _definition(fields)
+    status: Status = "repaired" if any(one.code in REPAIRS for one in fields.remarks) else "ok"
+    return Checked(
+        file=file,
+        status=status,
+        definition=definition,
+        models=fields.models(),
+        body=found.body,
+        remarks=tuple(fields.remarks),
     )
 
 
-def _text(header: Header, key: str) -> str:
-    value = header.values.get(key)
-    if value is None or value.content is None:
-        return ""
-    if value.text is None:
-        raise DefinitionError(f"{key}: expected text", at=header.at(key))
-    return value.text.strip()
+def _header(found: Fenced, file: str) -> tuple[Header, tuple[Remark, ...]]:
+    place = {"first_line": found.first_line, "indent": found.indent}
+    try:
+        values, keys = read_header(found.header, file, **place)
+        mended: tuple[Remark, ...] = ()
+    except BrokenYaml as broken:
+        whole = repaired(found.header, file, broken=broken, **place)
+        values, keys, mended = whole.values, whole.keys, whole.remarks
+    return Header(file=file, values=values, body=found.body, keys=keys), mended
 
 
-def _tools(header: Header) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """Return the tools and what is odd about them: absent means all, empty means none.
-
-    A name that is not known here is left out with a warning; that can only narrow. Where no name
-    is left, the agent is refused: a typo must neither widen its tools nor take them away unseen.
-    """
-    if "tools" not in header.values:
-        return None, ()
-    names = list(dict.fromkeys(_names(header, header.values["tools"])))
-    if "*" in names:
-        return None, ()
-    known = [name for name in names if name in table.names()]
-    unknown = [name for name in names if name not in known]
-    if names and not known:
-        raise DefinitionError(
-            f"tools: there is no tool {unknown[0]!r}",
-            at=header.at("tools"),
-            hint=f"there are {', '.join(table.names())}",
-        )
-    warnings = [f"{header.at('tools')}: no tool {name!r} here; left out" for name in unknown]
-    return tuple(known), tuple(warnings)
-
-
-def _names(header: Header, value: Value) -> list[str]:
-    if value.content is None:
-        return []
-    if value.text is not None:
-        return [part.strip() for part in value.text.split(",") if part.strip()]
-    if isinstance(value.content, list):
-        items = [one.text for one in value.content]
-        if all(item is not None for item in items):
-            return [str(item).strip() for item in items if str(item).strip()]
-    raise DefinitionError("tools: expected names, by commas or as a list", at=header.at("tools"))
+def _definition(fields: Fields) -> AgentDefinition:
+    name = fields.name()
+    description = fields.description()
+    allowed = fields.rules("tools")
+    models = fields.models()
+    effort, turns = fields.effort(), fields.max_turns()
+    fields.look_at_rest()
+    return AgentDefinition(
+        name=name,
+        description=description,
+        tools=allowed.names,
+        denied=(*fields.denied(), *allowed.denied),
+        model=models[0] if models else None,
+        effort=effort,
+        max_turns=turns,
+        prompt=fields.header.body,
+        source=fields.file,
+        warnings=tuple(one.told(fields.file) for one in fields.remarks),
+    )

@@ -1,0 +1,131 @@
+"""A header that is not YAML, read as the text that its author meant; always the same way.
+
+A key that could widen what an agent may do is never guessed: it is YAML, or the file is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.definitions.known import DOCUMENTED, FOREIGN, TEXT_KEYS
+from orchestrator.definitions.remark import Remark
+from orchestrator.errors import At, DefinitionError
+from orchestrator.header import BrokenYaml, Value, read_header
+
+KEY = re.compile(r"([A-Za-z][\w-]*):(?=\s|$)")
+KNOWN = frozenset({*DOCUMENTED, *FOREIGN})
+LISTED = re.compile(r"-\s+(.*)")
+LISTS = frozenset({"tools", "disallowedTools"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key with its lines, as they stand in the file; ``line`` is the key's own."""
+
+    key: str
+    lines: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a broken header was taken to mean."""
+
+    values: dict[str, Value]
+    keys: dict[str, tuple[int, int]]
+    remarks: tuple[Remark, ...]
+
+
+def repaired(text: str, file: str, *, first_line: int, indent: int, broken: BrokenYaml) -> Repaired:
+    """Read a header that is not YAML.
+
+    Args:
+        text: the header.
+        file: the file's name, for error messages.
+        first_line: the number of its first line in the file.
+        indent: characters that were taken off every line.
+        broken: what the YAML reader said of it.
+
+    Raises:
+        DefinitionError: it cannot be read without guessing at what matters.
+    """
+    values: dict[str, Value] = {}
+    keys: dict[str, tuple[int, int]] = {}
+    remarks: list[Remark] = []
+    for entry in entries(text, first_line, broken):
+        if entry.key in values:
+            at = At(file, entry.line, indent + 1)
+            raise DefinitionError(f"{entry.key!r} is given twice", at=at)
+        keys[entry.key] = (entry.line, indent + 1)
+        values[entry.key], remark = _value(entry, file, indent)
+        remarks += [remark] if remark else []
+    return Repaired(values, keys, tuple(remarks))
+
+
+def entries(text: str, first_line: int, broken: BrokenYaml) -> list[Entry]:
+    """Cut a header into its keys.
+
+    A description may hold lines that look like keys (``user: ...`` in a dialogue): while it is
+    read only a key that agent files are known to have begins the next entry.
+
+    Raises:
+        BrokenYaml: it does not begin with a key.
+    """
+    found: list[Entry] = []
+    for number, line in enumerate(text.split("\n")):
+        match = KEY.match(line)
+        speaking = bool(found) and found[-1].key == "description"
+        if match and (match.group(1) in KNOWN or not speaking):
+            found.append(Entry(match.group(1), (line,), first_line + number))
+        elif found:
+            last = found.pop()
+            found.append(Entry(last.key, (*last.lines, line), last.line))
+        elif line.strip() and not line.lstrip().startswith("#"):
+            raise broken
+    return found
+
+
+def _value(entry: Entry, file: str, indent: int) -> tuple[Value, Remark | None]:
+    text = "\n".join(entry.lines)
+    try:
+        return _strict(text, entry, file, indent), None
+    except BrokenYaml as broken:
+        if "\t" in text:
+            try:
+                spaced = re.sub(r"^\t+", "  ", text, flags=re.MULTILINE)
+                value = _strict(spaced, entry, file, indent)
+            except BrokenYaml:
+                pass
+            else:
+                told = f"{entry.key}: indented by tabs, which YAML does not allow"
+                return value, Remark("tabs", entry.line, indent + 1, told)
+        if entry.key not in TEXT_KEYS:
+            raise
+        return _literal(entry, broken, indent)
+
+
+def _strict(text: str, entry: Entry, file: str, indent: int) -> Value:
+    values, _ = read_header(text, file, first_line=entry.line, indent=indent)
+    return values[entry.key]
+
+
+def _literal(entry: Entry, broken: BrokenYaml, indent: int) -> tuple[Value, Remark]:
+    """Take an entry's text as it stands; a list that is not YAML keeps its items."""
+    first = entry.lines[0][len(entry.key) + 1 :]
+    column = indent + len(entry.key) + 2 + (len(first) - len(first.lstrip()))
+    at = broken.at or At("", entry.line, column)
+    told = f"{entry.key}: {str(broken).partition(': ')[2]}; taken as the text that it is"
+    remark = Remark("yaml-repaired", at.line or entry.line, at.column or column, told)
+    following = [line.strip() for line in entry.lines[1:] if line.strip()]
+    if entry.key in LISTS and not first.strip() and all(map(LISTED.fullmatch, following)):
+        items = [Value(_unquoted(one[1:].strip()), entry.line, column) for one in following]
+        return Value(items, entry.line, column), remark
+    text = "\n".join([first.strip(), *(line.strip() for line in entry.lines[1:])]).strip()
+    return Value(_unquoted(text), entry.line, column), remark
+
+
+def _unquoted(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    return text
