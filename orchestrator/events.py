@@ -267,6 +267,15 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """A tool call that still runs has said more; its result will hold all of it."""
+
+    turn: int
+    tool: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Nothing goes on for a while, and this is why."""
 
@@ -281,7 +290,7 @@ class Notice:
     text: str
 
 
-Signal = ToolStarted | Waiting | Notice
+Signal = ToolStarted | ToolOutput | Waiting | Notice
 
 
 def encode(event: Event) -> bytes:
