@@ -18,6 +18,7 @@ from orchestrator.events import (
     RequestFailed,
     RequestIntended,
     Signal,
+    ToolOutput,
     ToolsReturned,
     ToolStarted,
     Waiting,
@@ -279,7 +280,12 @@ class Agent:
         if call.call_id in reply.broken_calls:
             result, change = text_result(CUT_CALL, is_error=True), StateChange()
         else:
-            result, change = await self._tools.call(call.tool, call.arguments, state)
+            result, change = await self._tools.call(
+                call.tool,
+                call.arguments,
+                state,
+                show=lambda text: self._show(ToolOutput(reply.turn, call.tool, text)),
+            )
         took = self._clock() - started
         return result, change, CallSummary(call.tool, about, result.is_error, round(took, 4))
 

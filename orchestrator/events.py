@@ -313,6 +313,15 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """A tool call that still runs has said more; its result will hold all of it."""
+
+    turn: int
+    tool: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Nothing goes on for a while, and this is why."""
 
@@ -327,7 +336,7 @@ class Notice:
     text: str
 
 
-Signal = ToolStarted | Waiting | Notice
+Signal = ToolStarted | ToolOutput | Waiting | Notice
 
 
 def encode(event: Event) -> bytes:

@@ -144,9 +144,21 @@ class Tools(Protocol):
         ...
 
     async def call(
-        self, tool: str, arguments: Mapping[str, object], state: ToolState
+        self,
+        tool: str,
+        arguments: Mapping[str, object],
+        state: ToolState,
+        *,
+        show: Callable[[str], None] | None = None,
     ) -> tuple[ToolResult, StateChange]:
-        """Run one call; what the model can mend comes back as a result with ``is_error``."""
+        """Run one call; what the model can mend comes back as a result with ``is_error``.
+
+        Args:
+            tool: its name.
+            arguments: as the model gave them.
+            state: what the tools remember.
+            show: is given new output while the call still runs; the result holds it again.
+        """
         ...
 
 

@@ -19,12 +19,14 @@ from orchestrator.records import SandboxSpec
 from orchestrator_tools import bash, table
 from orchestrator_tools.contract import (
     LINE_LIMIT,
+    LIVE_LIMIT,
     StateChange,
     ToolResult,
     ToolSpec,
     ToolState,
     decode_line,
     encode_line,
+    plain,
     result_from_wire,
     text_result,
 )
@@ -39,6 +41,12 @@ PULSE_S = 5.0
 PULSE_WAIT_S = 20.0
 """A server that has not even said that by then was stopped, or starved: it is started anew."""
 
+NOISE_LIMIT = 4 * LINE_LIMIT
+"""Bytes that answer nothing, after which the server is taken to be somebody else's."""
+SHOW_EVERY_S = 0.1
+"""Output of a running call that comes faster than this is not shown."""
+
+Show = Callable[[str], None]
 Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 Prepare = Callable[[Callable[[], Awaitable[Ask]]], Awaitable[None]]
 
@@ -105,8 +113,15 @@ class ToolServer:
         """
         await self._alive()
 
-    async def ask(self, message: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+    async def ask(
+        self, message: Mapping[str, Any], *, seconds: float, show: Show | None = None
+    ) -> dict[str, Any]:
         """Send one message and return its answer.
+
+        Args:
+            message: the operation and what it needs.
+            seconds: after which it is given up.
+            show: is given what the operation says on the way.
 
         Raises:
             ServerGone: the server ended, or did not answer in time; the next call restarts it.
@@ -115,7 +130,7 @@ class ToolServer:
         session = await self._alive()
         try:
             with anyio.fail_after(seconds):
-                return await session.ask(message)
+                return await session.ask(message, show)
         except TimeoutError:
             await self._drop(session)
             raise ServerGone(f"no answer within {seconds:g} s") from None
@@ -176,13 +191,24 @@ class ToolServer:
         return _Session(process, await anyio.abc.UNIXSocketStream.from_socket(ours))
 
 
+@dataclasses.dataclass(slots=True)
+class _Question:
+    """What waits for an answer, and who wants to hear of it on the way."""
+
+    show: Show | None = None
+    arrived: anyio.Event = dataclasses.field(default_factory=anyio.Event)
+    answer: dict[str, Any] | None = None
+    shown_at: float = 0.0
+
+
 class _Session:
     """One life of the server process. What it says comes from inside, so nothing is assumed."""
 
     def __init__(self, process: SandboxProcess, channel: anyio.abc.UNIXSocketStream) -> None:
         self._process = process
         self._channel = channel
-        self._waiting: dict[str, tuple[anyio.Event, list[dict[str, Any]]]] = {}
+        self._waiting: dict[str, _Question] = {}
+        self._noise = 0
         self._ready = anyio.Event()
         self._sending = anyio.Lock()
         self._read_out = anyio.Event()
@@ -196,11 +222,10 @@ class _Session:
             await self.close()
             raise SandboxUnavailable(f"the tool server did not start: {said or 'no answer'}")
 
-    async def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, message: Mapping[str, Any], show: Show | None = None) -> dict[str, Any]:
         number = secrets.token_hex(12)
-        arrived = anyio.Event()
-        answers: list[dict[str, Any]] = []
-        self._waiting[number] = (arrived, answers)
+        question = self._waiting[number] = _Question(show)
+        arrived = question.arrived
         try:
             line = encode_line({**message, "id": number})
             if len(line) > LINE_LIMIT:
@@ -214,20 +239,19 @@ class _Session:
                     await self._feel_pulse()
         finally:
             self._waiting.pop(number, None)
-        if not answers:
+        if question.answer is None:
             raise ServerGone("the tool server ended")
-        return answers[0]
+        return question.answer
 
     async def _feel_pulse(self) -> None:
         """Have the server say that it listens: one that a command stopped would be waited for."""
         number = secrets.token_hex(12)
-        said = anyio.Event()
-        self._waiting[number] = (said, [])
+        question = self._waiting[number] = _Question()
         try:
             with anyio.fail_after(PULSE_WAIT_S):
                 async with self._sending:
                     await self._send(encode_line({"op": "ping", "id": number}))
-                await said.wait()
+                await question.arrived.wait()
         except TimeoutError:
             raise ServerGone("it no longer listens") from None
         finally:
@@ -245,7 +269,7 @@ class _Session:
         """Read answers until the output ends; a line that is too long ends the session."""
         buffer = bytearray()
         try:
-            while len(buffer) <= LINE_LIMIT:
+            while len(buffer) <= LINE_LIMIT and self._noise <= NOISE_LIMIT:
                 start = len(buffer)
                 buffer += await self._channel.receive()
                 if buffer.find(b"\n", start) < 0:
@@ -264,20 +288,24 @@ class _Session:
         try:
             answer = decode_line(line)
         except ValueError:
+            self._noise += len(line) + 1
             return
-        if answer.get("ready") is True:
+        if answer.get("ready") is True and not self._ready.is_set():
             self._ready.set()
             return
-        found = self._waiting.get(str(answer.get("id")))
-        if found is not None and not found[1]:
-            found[1].append(answer)
-            found[0].set()
+        number = answer.get("id")
+        question = self._waiting.get(number) if isinstance(number, str) else None
+        if question is not None and question.answer is None and "output" not in answer:
+            question.answer = answer
+            question.arrived.set()
+        elif question is None or not _shown(question, answer.get("output")):
+            self._noise += len(line) + 1
 
     def _end(self) -> None:
         self.ended = True
         self._ready.set()
-        for arrived, _ in self._waiting.values():
-            arrived.set()
+        for question in self._waiting.values():
+            question.arrived.set()
 
     async def _last_words(self) -> str:
         data = b""
@@ -299,6 +327,17 @@ class _Session:
             await self._read_out.wait()
 
 
+def _shown(question: _Question, output: object) -> bool:
+    """Show what a running call has said, in small pieces and not too often."""
+    now = anyio.current_time()
+    early = now - question.shown_at < SHOW_EVERY_S
+    if question.show is None or question.arrived.is_set() or early or not isinstance(output, str):
+        return False
+    question.shown_at = now
+    question.show(plain(output[-LIVE_LIMIT:]))
+    return True
+
+
 class Toolbox:
     """The tools one agent may use, bound to one sandbox.
 
@@ -316,9 +355,20 @@ class Toolbox:
         return specs(self._allowed)
 
     async def call(
-        self, tool: str, given: Mapping[str, object], state: ToolState
+        self,
+        tool: str,
+        given: Mapping[str, object],
+        state: ToolState,
+        *,
+        show: Show | None = None,
     ) -> tuple[ToolResult, StateChange]:
         """Run one call; what the model can mend comes back as a result with ``is_error``.
+
+        Args:
+            tool: its name.
+            given: the arguments, as the model gave them.
+            state: what the tools remember.
+            show: is given new output while a command still runs.
 
         Raises:
             SandboxUnavailable: the sandbox cannot be started again.
@@ -332,22 +382,25 @@ class Toolbox:
             checked = arguments.validated(tool, given)
         except ValueError as error:
             return text_result(f"{tool}: {error}", is_error=True), StateChange()
-        message = {
+        message: dict[str, Any] = {
             "op": "call",
             "tool": tool,
             "arguments": checked,
             "cwd": state.cwd,
             "seen": dict(state.seen),
         }
-        return await self._ask(tool, message, _patience(tool, checked))
+        if show is not None and tool == bash.NAME:
+            message["live"] = True
+        return await self._ask(tool, message, _patience(tool, checked), show)
 
     async def _ask(
-        self, tool: str, message: Mapping[str, Any], seconds: float
+        self, tool: str, message: Mapping[str, Any], seconds: float, show: Show | None
     ) -> tuple[ToolResult, StateChange]:
         try:
-            answer = await self._server.ask(message, seconds=seconds)
+            answer = await self._server.ask(message, seconds=seconds, show=show)
             if "error" in answer:
-                said = str(answer["error"])[:2000]
+                error = answer["error"]
+                said = plain(error[:2000]) if isinstance(error, str) else "it does not say why"
                 return text_result(f"{tool} failed: {said}", is_error=True), StateChange()
             result, change = result_from_wire(answer)
         except ServerGone as gone:

@@ -55,13 +55,24 @@ class OpenToolbox:
         self._state = ToolState(cwd=cwd)
         self.tools = tuple(spec.name for spec in self._toolbox.specs())
 
-    async def call(self, tool: str, arguments: Mapping[str, object]) -> ToolResult:
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, object],
+        *,
+        show: Callable[[str], None] | None = None,
+    ) -> ToolResult:
         """Run one tool; a call that fails returns a result with ``is_error``.
+
+        Args:
+            tool: its name.
+            arguments: as a model gave them.
+            show: is given new output of a command that still runs; the result holds it again.
 
         Raises:
             SandboxUnavailable: the sandbox cannot be started.
         """
-        result, change = await self._toolbox.call(tool, arguments, self._state)
+        result, change = await self._toolbox.call(tool, arguments, self._state, show=show)
         self._state = self._state.after(change)
         told = tuple({"type": "text", "text": note} for note in self._notes())
         return dataclasses.replace(result, content=(*result.content, *told)) if told else result

@@ -57,7 +57,9 @@ def run(order: Order) -> int:
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     with ExitStack() as stack:
-        sinks: list[EventSink] = [TerminalSink(sys.stderr, colour=may_colour(sys.stderr))]
+        seen = sys.stderr.isatty()
+        shown = TerminalSink(sys.stderr, colour=may_colour(sys.stderr), live=seen)
+        sinks: list[EventSink] = [shown]
         if order.log_file is not None:
             from orchestrator.sinks.log import LogSink
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TextIO
 
 import orjson
@@ -19,6 +20,7 @@ from orchestrator.events import (
     RunResumed,
     RunStarted,
     Signal,
+    ToolOutput,
     ToolsReturned,
     ToolStarted,
     Waiting,
@@ -28,6 +30,8 @@ from orchestrator.sinks.plain import line
 
 SLOW_S = 2.0
 STYLES = {"dim": "2", "red": "31", "green": "32", "bold": "1"}
+TAIL = 3
+"""Lines that one piece of a running command's output is shown by."""
 MARKS = {
     "passed": ("passed", "green"),
     "failed": ("FAILED", "red"),
@@ -41,15 +45,18 @@ class TerminalSink:
     Args:
         stream: where to; usually stderr.
         colour: whether styles may be used.
+        live: whether output of running commands is shown; left out where nobody looks on.
     """
 
-    def __init__(self, stream: TextIO, *, colour: bool) -> None:
+    def __init__(self, stream: TextIO, *, colour: bool, live: bool = False) -> None:
         self._stream = stream
         self._colour = colour
+        self._live = live
 
     async def __call__(self, event: Event | Signal) -> None:
         """Show one event or signal."""
-        for text in self._lines(event):
+        lines = self._tail(event) if isinstance(event, ToolOutput) else self._lines(event)
+        for text in lines:
             self._stream.write(f"{text}\n")
         self._stream.flush()
 
@@ -87,6 +94,13 @@ class TerminalSink:
         model = "scripted replies: no model is asked" if run.scripted else run.model
         about = f"issue {run.issue.key} -> {event.agent.name} ({run.route.reason}), {model}"
         return [self._styled(line(about), "bold")]
+
+    def _tail(self, event: ToolOutput) -> list[str]:
+        """Return the last lines of a running command's output, where somebody looks on."""
+        if not self._live:
+            return []
+        lines = [one for one in map(line, re.split(r"[\r\n]+", event.text)) if one]
+        return [self._styled(f"    {one}", "dim") for one in lines[-TAIL:]]
 
     def _ended(self, call: CallSummary) -> str:
         word = "failed" if call.is_error else "took"

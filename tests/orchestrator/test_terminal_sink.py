@@ -24,6 +24,7 @@ from orchestrator.events import (
     RunStarted,
     Signal,
     SnapshotTaken,
+    ToolOutput,
     ToolsReturned,
     ToolStarted,
     TranscriptOpened,
@@ -36,10 +37,10 @@ from tests.builders import a_definition, a_reply_event, a_run, a_verdict, an_iss
 STYLE = re.compile(r"\x1b\[[0-9]+m")
 
 
-async def shown(*events: Event | Signal, colour: bool = False) -> str:
+async def shown(*events: Event | Signal, colour: bool = False, live: bool = False) -> str:
     """Return what a terminal would get."""
     stream = io.StringIO()
-    sink = TerminalSink(stream, colour=colour)
+    sink = TerminalSink(stream, colour=colour, live=live)
     for event in events:
         await sink(event)
     return stream.getvalue()
@@ -124,6 +125,28 @@ async def test_what_is_for_the_journal_only_is_not_shown() -> None:
         RunFinished(an_outcome()),
     )
     assert text == ""
+
+
+@pytest.mark.asyncio
+async def test_output_of_a_running_command_is_shown_by_its_last_lines() -> None:
+    """On a terminal the latest lines appear, dimmed; where nobody looks on there are none."""
+    event = ToolOutput(turn=1, tool="Bash", text="one\ntwo\rthree\n\nfour\n" + "x" * 500)
+    text = await shown(event, live=True)
+    assert text.splitlines()[:2] == ["    three", "    four"]
+    assert len(text.splitlines()) == 3
+    assert len(text.splitlines()[2]) <= 104
+    styled = await shown(event, live=True, colour=True)
+    assert [one.startswith("\x1b[2m") for one in styled.splitlines()] == [True] * 3
+    assert await shown(event) == await shown(event, colour=True) == ""
+
+
+@pytest.mark.asyncio
+async def test_output_of_a_running_command_cannot_act_on_the_terminal() -> None:
+    """Control sequences in what a command prints reach nobody's terminal."""
+    text = await shown(ToolOutput(turn=1, tool="Bash", text=EVIL), live=True)
+    plain = text.replace("\n", "")
+    assert plain
+    assert not [c for c in plain if unicodedata.category(c) in {"Cc", "Cf"}]
 
 
 EVIL = "x\x1b[2J\x1b]0;owned\x07\r\u202e\nfake line"

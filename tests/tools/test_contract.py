@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator_tools.contract import (
     LINE_LIMIT,
+    RESULT_LIMIT,
     SEEN_LIMIT,
     StateChange,
     ToolResult,
@@ -117,6 +118,10 @@ GOOD: dict[str, Any] = result_to_wire(text_result("a"), StateChange())
         {"content": [{"type": "image", "source": "a"}]},
         {"content": [{"type": "tool_use", "source": {}}]},
         {"content": [{"type": "text", "text": "a"}, None]},
+        {"content": [{"type": "image", "source": {"data": [[]]}}]},
+        {"content": [{"type": "image", "source": {"data": "\ud800"}}]},
+        {"content": [{"type": "image", "source": dict.fromkeys("abcde", "a")}]},
+        {"seen": {"/f": 5}},
         {"details": None},
         {"details": [1]},
         {"cwd": 1},
@@ -133,6 +138,14 @@ def test_refuses_a_broken_result(change: dict[str, Any]) -> None:
         result_from_wire({**GOOD, **change})
 
 
+def test_refuses_more_text_than_a_result_can_hold() -> None:
+    """A result's text is bounded as a whole: a model would have to pay for it."""
+    half = {"type": "text", "text": "a" * (RESULT_LIMIT // 2)}
+    assert len(result_from_wire({**GOOD, "content": [half, half]})[0].text) == RESULT_LIMIT + 1
+    with pytest.raises(ValueError, match="a result of more than"):
+        result_from_wire({**GOOD, "content": [half, half, {"type": "text", "text": "a"}]})
+
+
 def test_takes_only_what_it_knows() -> None:
     """Unknown keys of a block are dropped, flags must be true, and names are bounded."""
     block = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
@@ -142,12 +155,12 @@ def test_takes_only_what_it_knows() -> None:
         "is_error": "yes",
         "truncated": 1,
         "cwd": "/" + "d" * 9000,
-        "seen": {"f" * 9000: "e" * 900, "n": 5},
+        "seen": {"f" * 9000: "e" * 900},
     }
     result, change = result_from_wire(wire)
     assert result == ToolResult(({"type": "text", "text": "a"},))
     assert len(change.cwd or "") == 4096
-    assert change.seen == {"f" * 4096: "e" * 80, "n": "5"}
+    assert change.seen == {"f" * 4096: "e" * 80}
 
 
 def test_text_is_the_text_blocks() -> None:

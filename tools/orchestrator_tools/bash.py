@@ -11,9 +11,9 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Callable
 
-from orchestrator_tools.contract import ToolResult, text_result
+from orchestrator_tools.contract import LIVE_LIMIT, ToolResult, text_result
 from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.output import TEXT_LIMIT, head_and_tail
 from orchestrator_tools.place import Place
@@ -28,6 +28,9 @@ DEFAULT_MS = 120_000
 MOST_MS = 600_000
 GRACE_S = 2.0
 OUTPUT_READ = 4 * 1024 * 1024
+QUIET_S = 0.3
+"""A command that ends within this time shows nothing on the way; most do."""
+SHOW_EVERY_S = 0.25
 MARK = "ORCHESTRATE_CALL"
 
 REPORT_FROM = 200
@@ -68,7 +71,7 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
         process = _spawn(arguments.command, cwd, log, mark, report=writer)
         os.close(writer)
         writer = -1
-        timed_out = not _wait(process, seconds)
+        timed_out = not _wait_aloud(process, seconds, kept, place.show)
         if timed_out:
             _end_tree(process, mark)
         status = process.wait()
@@ -143,6 +146,46 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
         return bool(ready)
     finally:
         os.close(descriptor)
+
+
+class _Tail:
+    """What a log has gained since it was last looked at: of much, the latest."""
+
+    def __init__(self, log: int) -> None:
+        self._log = log
+        self._read = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def news(self) -> str:
+        """Return it; a character that is not there in full yet waits for the next time."""
+        size = os.fstat(self._log).st_size
+        start = max(self._read, size - LIVE_LIMIT)
+        if start > self._read:
+            self._decoder.reset()
+        data = os.pread(self._log, max(size - start, 0), start)
+        self._read = size
+        return self._decoder.decode(data).replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _wait_aloud(
+    process: subprocess.Popen[bytes],
+    seconds: float,
+    log: int,
+    show: Callable[[str], None] | None,
+) -> bool:
+    """Wait for the end like ``_wait``, and show new output of a command that takes its time."""
+    if show is None or seconds <= QUIET_S:
+        return _wait(process, seconds)
+    if _wait(process, QUIET_S):
+        return True
+    end, tail = time.monotonic() + seconds - QUIET_S, _Tail(log)
+    while True:
+        text = tail.news()
+        if text:
+            show(text)
+        left = end - time.monotonic()
+        if left <= 0 or _wait(process, min(left, SHOW_EVERY_S)):
+            return left > 0
 
 
 def _end_tree(process: subprocess.Popen[bytes], mark: str) -> None:

@@ -10,6 +10,12 @@ from typing import Any, Literal
 LINE_LIMIT = 16 * 1024 * 1024
 """Bytes of one line on the wire; a longer one is refused on either side."""
 
+RESULT_LIMIT = 256 * 1024
+"""Characters of text in one result that the host takes; no tool of ours comes near."""
+
+LIVE_LIMIT = 4096
+"""Characters of output that one message shows while a command runs; the latest are kept."""
+
 SEEN_LIMIT = 2000
 """Files whose last seen content is remembered; the oldest are forgotten."""
 
@@ -109,8 +115,8 @@ def decode_line(line: bytes) -> dict[str, Any]:
         raise ValueError("line too long")
     try:
         message = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    except (RecursionError, MemoryError):
+        raise ValueError("nested too deep, or too large") from None
     if not isinstance(message, dict):
         raise ValueError("not an object")  # noqa: TRY004 - one kind of error for every bad line
     return message
@@ -142,27 +148,38 @@ def result_from_wire(wire: Mapping[str, Any]) -> tuple[ToolResult, StateChange]:
         raise ValueError("a result without content or details")
     if not isinstance(seen, dict) or not (cwd is None or isinstance(cwd, str)):
         raise ValueError("a result with a broken state")
+    if not all(isinstance(value, str) for value in seen.values()):
+        raise ValueError("a result with a broken state")
     blocks: list[Block] = [_block(block) for block in content]
-    fingerprints = {_plain(path)[:4096]: _plain(value)[:80] for path, value in seen.items()}
+    if sum(len(block.get("text", "")) for block in blocks) > RESULT_LIMIT:
+        raise ValueError(f"a result of more than {RESULT_LIMIT} characters")
+    latest = list(seen.items())[-SEEN_LIMIT:]
+    fingerprints = {plain(path)[:4096]: plain(value)[:80] for path, value in latest}
     result = ToolResult(
         content=tuple(blocks),
         details=details,
         is_error=wire.get("is_error") is True,
         truncated=wire.get("truncated") is True,
     )
-    return result, StateChange(cwd=_plain(cwd)[:4096] if cwd else None, seen=fingerprints)
+    return result, StateChange(cwd=plain(cwd)[:4096] if cwd else None, seen=fingerprints)
 
 
-def _plain(text: Any) -> str:
+def plain(text: str) -> str:
     """Return text without lone surrogates, which no journal can hold."""
-    return str(text).encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _block(block: Any) -> Block:
     if isinstance(block, dict):
         if block.get("type") == "text" and isinstance(block.get("text"), str):
-            return {"type": "text", "text": block["text"]}
+            return {"type": "text", "text": plain(block["text"])}
         source = block.get("source")
-        if block.get("type") == "image" and isinstance(source, dict):
+        if block.get("type") == "image" and isinstance(source, dict) and _flat(source):
             return {"type": "image", "source": source}
     raise ValueError("a block that is neither text nor image")
+
+
+def _flat(source: dict[str, Any]) -> bool:
+    """Tell whether an image's source is a few words and its data, as any encoder can take it."""
+    words = [*source, *source.values()]
+    return len(source) <= 4 and all(isinstance(one, str) and one.isascii() for one in words)

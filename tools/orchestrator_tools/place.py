@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Callable
 
 from orchestrator_tools.contract import StateChange
 from orchestrator_tools.errors import NotFound, ToolError
@@ -34,6 +35,8 @@ class Place:
     seen: Mapping[str, str]
     new_cwd: str | None = None
     newly_seen: dict[str, str] = field(default_factory=dict)
+    show: Callable[[str], None] | None = None
+    """Shows output while a command still runs; None where nobody looks."""
 
     def path(self, given: str) -> str:
         """Return the absolute path of what the model named; relative ones start at the cwd."""

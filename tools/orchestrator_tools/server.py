@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+from functools import partial
 from typing import Any, BinaryIO, Callable
 
 from orchestrator_tools import bash, relay, snapshot, table
@@ -86,7 +87,7 @@ class Server:
             answer = {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - a fault here must not end the server
             answer = {"error": f"{type(error).__name__}: {error}"}
-        answer["id"] = message.get("id")
+        answer["id"] = _number(message)
         self._write(answer)
 
     def _write(self, answer: dict[str, Any]) -> None:
@@ -105,9 +106,13 @@ class Server:
             scratch=self._scratch,
             rg=self._rg,
             seen=message.get("seen") or {},
+            show=partial(self._show, _number(message)) if message.get("live") is True else None,
         )
         result = self._result(str(message.get("tool")), message.get("arguments") or {}, place)
         return result_to_wire(result, place.change())
+
+    def _show(self, number: str | int | None, text: str) -> None:
+        self._write({"id": number, "output": text})
 
     def _redo(self, message: dict[str, Any]) -> dict[str, Any]:
         """Repeat a Write or Edit on files that were put back, unless its effect is there."""
@@ -145,6 +150,12 @@ class Server:
 
     def _commit(self, message: dict[str, Any]) -> dict[str, Any]:
         return snapshot.commit(self._git, self._workspace, str(message["message"]))
+
+
+def _number(message: dict[str, Any]) -> str | int | None:
+    """Return what an answer is found by; anything but a word or a number is not repeated."""
+    number = message.get("id")
+    return number if isinstance(number, (str, int)) else None
 
 
 def _channel() -> tuple[BinaryIO, BinaryIO]:
