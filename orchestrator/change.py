@@ -137,7 +137,10 @@ class CommittedChange:
                 status = await process.wait()
         finally:
             await process.aclose()
-        return FinishedCommand(argv, status, output.text(), self._clock() - started)
+        said = output.text()
+        if process.reason:
+            said = f"{said}\n(ended: {process.reason})".strip()
+        return FinishedCommand(argv, status, said, self._clock() - started)
 
 
 class _Output:

@@ -115,13 +115,15 @@ class ToolServer:
         session = await self._alive()
         try:
             with anyio.fail_after(seconds):
-                return await session.ask(message)
+                answer = await session.ask(message)
+            session.require_within_limits()
         except TimeoutError:
             await self._drop(session)
             raise ServerGone(f"no answer within {seconds:g} s") from None
         except ServerGone:
             await self._drop(session)
             raise
+        return answer
 
     async def _drop(self, session: _Session) -> None:
         if self._session is session:
@@ -215,8 +217,16 @@ class _Session:
         finally:
             self._waiting.pop(number, None)
         if not answers:
-            raise ServerGone("the tool server ended")
+            raise self._gone()
         return answers[0]
+
+    def require_within_limits(self) -> None:
+        """Raise what tells that the sandbox used up too much, though the server still answered."""
+        if self._process.reason:
+            raise self._gone()
+
+    def _gone(self) -> ServerGone:
+        return ServerGone(self._process.reason or "the tool server ended")
 
     async def _feel_pulse(self) -> None:
         """Have the server say that it listens: one that a command stopped would be waited for."""
@@ -235,11 +245,11 @@ class _Session:
 
     async def _send(self, line: bytes) -> None:
         if self.ended:
-            raise ServerGone("the tool server ended")
+            raise self._gone()
         try:
             await self._channel.send(line)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise ServerGone("the tool server ended") from None
+            raise self._gone() from None
 
     async def read(self) -> None:
         """Read answers until the output ends; a line that is too long ends the session."""

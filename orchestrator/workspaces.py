@@ -7,13 +7,14 @@ or lock of the user's repository is writable from it, and no two runs share anyt
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.checkout import check_out
+from orchestrator.checkout import check_out, hand_over
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
 from orchestrator.ports import Sandbox
@@ -119,10 +120,18 @@ class Workspace:
             WorkspaceError: it cannot be made.
         """
         if (self.folder / "ready").exists():
+            self._guarded(self._settle_owner)
             return False
         self.clear()
         self._guarded(self._make)
+        self._guarded(lambda: hand_over(self.folder, self._sandbox.owner))
         return True
+
+    def _settle_owner(self) -> None:
+        """Have all files belong to whom things run as: it may have been another one before."""
+        wanted = self._sandbox.owner or (os.geteuid(), os.getegid())
+        if self.work.stat().st_uid != wanted[0]:
+            hand_over(self.folder, wanted)
 
     def check_out(self) -> None:
         """Put the files of the base in place, by host git, before anything runs inside.
@@ -147,6 +156,7 @@ class Workspace:
         bases = "".join(f"{base}\n" for base in self.layout.bases)
         alternates = self.folder / "git" / "objects" / "info" / "alternates"
         alternates.write_text(bases, encoding="utf-8")
+        hand_over(alternates, self._sandbox.owner)
         (self.folder / "ready").touch()
         named = self._container / "current.new"
         named.write_text(self.folder.name, encoding="ascii")
@@ -214,11 +224,20 @@ class Workspace:
             self.work,
             self.base,
             borrowed=self._objects,
-            owner=INSIDE_ID if self._sandbox.maps_paths else None,
+            owner=self._owner_inside,
+            given_to=self._sandbox.owner,
             object_format=self._repository.located.object_format,
         )
         # Snapshots keep an index of their own, which begins as clean as the agent's.
         shutil.copyfile(git / "index", git / "orchestrate" / "index")
+        hand_over(git, self._sandbox.owner)
+
+    @property
+    def _owner_inside(self) -> tuple[int, int] | None:
+        """Return whom files seem to belong to inside; None where that is as on the host."""
+        if self._sandbox.owner is None and self._sandbox.maps_paths:
+            return (INSIDE_ID, INSIDE_ID)
+        return None
 
     # -- what is seen inside ---------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
 from orchestrator.records import SandboxSpec
-from orchestrator.sandboxes.bubblewrap import SandboxedProcess
+from orchestrator.sandboxes.process import SandboxedProcess
 
 pytestmark = pytest.mark.asyncio
 
