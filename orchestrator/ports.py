@@ -132,7 +132,8 @@ class Sandbox(Protocol):
         Args:
             argv: the command, as it is called inside.
             spec: what it sees.
-            pass_fds: further descriptors that it gets, under the same numbers.
+            pass_fds: further descriptors that it gets. Under the same numbers, unless a container
+                cannot: then the first one's number is what ORCHESTRATE_CHANNEL says inside.
 
         Raises:
             SandboxUnavailable: it cannot be started.

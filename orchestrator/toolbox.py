@@ -112,6 +112,11 @@ class ToolServer:
             ServerGone: the server ended, or did not answer in time; the next call restarts it.
             SandboxUnavailable: it cannot be started.
         """
+        ended = self._session
+        if ended is not None and ended.ended and ended.reason:
+            # Between two calls: told once, so that what is missing now is no riddle.
+            await self._drop(ended)
+            raise ServerGone(ended.reason)
         session = await self._alive()
         try:
             with anyio.fail_after(seconds):
@@ -222,11 +227,16 @@ class _Session:
 
     def require_within_limits(self) -> None:
         """Raise what tells that the sandbox used up too much, though the server still answered."""
-        if self._process.reason:
+        if self.reason:
             raise self._gone()
 
+    @property
+    def reason(self) -> str:
+        """Return why the sandbox's limits ended it; empty where they did not."""
+        return self._process.reason
+
     def _gone(self) -> ServerGone:
-        return ServerGone(self._process.reason or "the tool server ended")
+        return ServerGone(self.reason or "the tool server ended")
 
     async def _feel_pulse(self) -> None:
         """Have the server say that it listens: one that a command stopped would be waited for."""

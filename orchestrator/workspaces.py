@@ -27,6 +27,14 @@ INSIDE_ID = 1000
 """The user and group that files have inside, whoever they belong to on the host."""
 
 
+LOAD = """import sys
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location(
+    "orchestrator_tools", {file!r}, submodule_search_locations=[{folder!r}])
+sys.modules["orchestrator_tools"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["orchestrator_tools"])"""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the parts of a workspace are, as they are seen inside."""
@@ -341,10 +349,11 @@ def boot_argv(sandbox: Sandbox) -> Sequence[str]:
     """Return the command that starts the tool server inside."""
     import orchestrator_tools
 
-    own = str(Path(orchestrator_tools.__file__).parent.parent)
-    root = "/opt/orchestrator" if sandbox.maps_paths else own
-    code = f"""import sys
-sys.path.insert(0, {root!r})
-from orchestrator_tools.server import main
-main()"""
+    if sandbox.maps_paths:
+        load = "import sys\nsys.path.insert(0, '/opt/orchestrator')"
+    else:
+        # The folder that the package lies in need not be readable inside.
+        own = str(Path(orchestrator_tools.__file__).parent)
+        load = LOAD.format(file=f"{own}/__init__.py", folder=own)
+    code = f"{load}\nfrom orchestrator_tools.server import main\nmain()"
     return (sandbox.python, "-I", "-S", "-c", code)

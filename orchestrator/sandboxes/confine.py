@@ -77,7 +77,6 @@ def restrict_files(plan: dict[str, Any]) -> None:
     ruleset = must(made, "landlock_create_ruleset")
     kinds = {
         "reading": READING,
-        "listing": READ_DIR,
         "writing": WRITING,
         "devices": READ_FILE | WRITE_FILE,
     }

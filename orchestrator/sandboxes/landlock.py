@@ -19,7 +19,6 @@ from pathlib import Path
 
 import anyio
 
-import orchestrator_tools
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.sandboxes import confine, groups, inside, seccomp
@@ -52,7 +51,7 @@ GAPS = (
     "no mounts of its own: paths are the host's; names, sizes and times of your files show",
     "modes, owners and times of files that you own can be changed, though not their contents",
     "git's own settings in the agent's private copy can be changed by the agent",
-    "no processes of its own: what runs, and with which arguments, can be seen",
+    "no processes of its own: what runs, with which arguments, and what /proc tells can be seen",
     "no network and no sockets at all, so local servers do not work; no terminals, no /dev/shm",
 )
 
@@ -165,8 +164,6 @@ class LandlockSandbox:
                 self._rg,
                 *given,
             ],
-            # Python looks for the tools' code by listing the folder that it lies in.
-            "listing": [str(Path(orchestrator_tools.__file__).parent.parent)],
             "writing": [mount.source for mount in spec.mounts if mount.writable],
             "devices": list(DEVICES),
             "filter": seccomp.program(namespaces=False).hex(),
@@ -175,6 +172,8 @@ class LandlockSandbox:
     def _variables(self, spec: SandboxSpec) -> dict[str, str]:
         values = dict(inside.ENVIRONMENT)
         values["ORCHESTRATE_RG"] = self._rg
+        # What cannot be read is an error to git, where what is not there would be none.
+        values |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
         folders = [*self._path, *inside.SYSTEM_PATH, str(Path(self._rg).parent)]
         values["PATH"] = ":".join(folders)
         return values | dict(spec.environment)

@@ -78,7 +78,7 @@ async def test_killing_everything_costs_only_a_restart(
     async with open_here() as toolbox:
         await done(toolbox, "echo kept > file; mkdir sub; cd sub")
         await sh(toolbox, command)
-        assert await done(toolbox, "pwd; cat ../file") == "/workspace/sub\nkept"
+        assert (await done(toolbox, "pwd; cat ../file")).endswith("/sub\nkept")
     assert (work / "file").read_text(encoding="utf-8") == "kept\n"
 
 
