@@ -24,6 +24,8 @@ class Instead:
 
     name = "instead"
     maps_paths = True
+    gaps: tuple[str, ...] = ()
+    owner: tuple[int, int] | None = None
     python = "python3"
 
     def __init__(self, script: str) -> None:

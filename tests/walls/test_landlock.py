@@ -49,7 +49,6 @@ from tests.walls.test_walls_kernel import (  # noqa: F401 - the same
 )
 from tests.walls.test_walls_processes import (  # noqa: F401 - the same
     a_sleeper,
-    marker,
     started,
     test_a_cancelled_call_leaves_a_working_toolbox,
     test_a_command_in_the_background_survives_the_call_and_not_the_block,

@@ -18,11 +18,7 @@ from orchestrator.sandboxes import identity
 from tests.builders import git
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import done, python, sh
-from tests.walls.test_fail_closed import (  # noqa: F401 - fixtures
-    LIAR,
-    a_program,
-    first_on_path,
-)
+from tests.walls.test_fail_closed import LIAR, a_program
 from tests.walls.test_walls import (  # noqa: F401 - played once more, with the fixtures below
     test_a_file_of_the_host_is_unreadable,
     test_git_of_an_opened_checkout_stays_as_it_is,
@@ -54,7 +50,6 @@ from tests.walls.test_walls_kernel import (  # noqa: F401 - the same
 )
 from tests.walls.test_walls_processes import (  # noqa: F401 - the same
     a_sleeper,
-    marker,
     test_a_fork_bomb_is_bounded,
     test_a_stopped_server_costs_only_a_restart,
     test_killing_everything_costs_only_a_restart,
@@ -202,7 +197,7 @@ async def test_a_change_of_user_that_did_not_happen_is_noticed(
     work: Path,
     tmp_path: Path,
     first_on_path: Path,
-    bwrap: str,  # noqa: F811 - the fixture
+    bwrap: str,
 ) -> None:
     """The self-test proves the user by itself: a bubblewrap that leaves the change out is refused."""
     do = f"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -52,12 +51,6 @@ def remove(folder: Path) -> None:
     """Remove a folder that Python's own rmtree, and so pytest, could not remove."""
     subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False)
     subprocess.run(["rm", "-rf", str(folder)], check=True)
-
-
-@pytest.fixture
-def marker() -> str:
-    """Return a word that no other process of this machine has in its command line."""
-    return f"marker-{secrets.token_hex(8)}"
 
 
 @pytest.mark.asyncio
