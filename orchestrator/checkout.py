@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.errors import WorkspaceError
 from orchestrator.hostgit import environment, path_list, run_git
 
 OLD = 946_684_800
@@ -16,13 +18,14 @@ GITLINK = 0o160000
 WORKERS = {"checkout.workers": "2", "checkout.thresholdForParallelism": "200"}
 
 
-def check_out(
+def check_out(  # noqa: PLR0913 - what a checkout depends on
     git: Path,
     work: Path,
     commit: str,
     *,
     borrowed: Sequence[Path],
-    owner: int | None,
+    owner: tuple[int, int] | None,
+    given_to: tuple[int, int] | None = None,
     object_format: str,
 ) -> None:
     """Fill a work tree with a commit; no filter, hook or setting of anybody takes part.
@@ -33,6 +36,7 @@ def check_out(
         commit: what to check out.
         borrowed: folders of objects that the commit is read from.
         owner: user and group of the files as seen inside; None leaves them.
+        given_to: user and group that the files are given to, on the host.
         object_format: ``sha1`` or ``sha256``.
 
     Raises:
@@ -48,10 +52,31 @@ def check_out(
         GIT_CONFIG_NOSYSTEM="1",
     )
     run_git(["read-tree", "--reset", "-u", commit], cwd=work, env=env)
+    hand_over(work, given_to)
     settle_index(git, work, owner, object_format)
 
 
-def settle_index(git: Path, work: Path, owner: int | None, object_format: str) -> None:
+def hand_over(folder: Path, owner: tuple[int, int] | None) -> None:
+    """Give a file, or a folder with all in it, to a user and a group; no link is followed.
+
+    Raises:
+        WorkspaceError: something of it cannot be given.
+    """
+    if owner is None:
+        return
+    whose = f"{owner[0]}:{owner[1]}"
+    # By chown itself, which no depth of folders can stop.
+    command = ["chown", "--no-dereference", "-R", "-P", whose, "--", str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()[-200:]
+        raise WorkspaceError(
+            f"{folder} cannot be given to user {whose}: {said}",
+            hint="put the state directory on a disk that knows users, or leave out run_as",
+        )
+
+
+def settle_index(git: Path, work: Path, owner: tuple[int, int] | None, object_format: str) -> None:
     """Give all files one old time, and the index what it will see of them inside.
 
     Host git noted its own user, and times within the second in which the index was written: from
@@ -82,10 +107,10 @@ def settle_index(git: Path, work: Path, owner: int | None, object_format: str) -
         if mode != GITLINK:
             file = top + b"/" + data[name:end]
             os.utime(file, (OLD, OLD), follow_symlinks=False)
-            changed = os.lstat(file).st_ctime_ns
-            struct.pack_into(">LLLL", data, at, *divmod(changed, 10**9), OLD, 0)
-            if owner is not None:
-                struct.pack_into(">LL", data, at + 28, owner, owner)
+            status = os.lstat(file)
+            struct.pack_into(">LLLL", data, at, *divmod(status.st_ctime_ns, 10**9), OLD, 0)
+            whose = owner or (status.st_uid, status.st_gid)
+            struct.pack_into(">LL", data, at + 28, *whose)
         at += (end - at + 8) // 8 * 8
     digest = hashlib.new(object_format, data[:-width], usedforsecurity=False).digest()
     path.write_bytes(data[:-width] + digest)

@@ -57,7 +57,10 @@ async def run_command(
             status = await process.wait()
     finally:
         await process.aclose()
-    return FinishedCommand(argv, status, output.text(), clock() - started)
+    said = output.text()
+    if process.reason:
+        said = f"{said}\n(ended: {process.reason})".strip()
+    return FinishedCommand(argv, status, said, clock() - started)
 
 
 class _Output:

@@ -68,6 +68,9 @@ class LimitSettings:
     minutes: float | None = 120.0
 
 
+Backend = Literal["auto", "bubblewrap", "landlock", "container", "external", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """What can be reached from inside; nothing, unless it is named here."""
@@ -84,8 +87,20 @@ class NetworkSettings:
 class SandboxSettings:
     """The walls. User level and flags only."""
 
-    backend: Literal["auto", "bubblewrap", "none"] = "auto"
-    """``none`` runs everything without walls, as you; it is never chosen by itself."""
+    backend: Backend = "auto"
+    """``auto`` is bubblewrap, and nothing weaker is ever chosen by itself. ``landlock`` has gaps,
+    which each run tells; ``external`` says that all of this runs inside walls of yours; ``none``
+    runs everything without walls, as you."""
+    run_as: str = ""
+    """Name or number of the user that root runs everything inside as; bubblewrap only."""
+    image: str = ""
+    """For ``container``: the image, which holds bash, git and Python; it is never pulled."""
+    engine: Literal["auto", "docker", "podman"] = "auto"
+    """For ``container``: whose command line; ``auto`` takes the first that answers."""
+    memory_mb: int = 4096
+    """Memory of all processes of a sandbox together; 0 means no limit."""
+    disk_free_mb: int = 512
+    """What a sandbox has to leave free of the disk; 0 means no limit."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
 

@@ -83,6 +83,11 @@ class SandboxProcess(Protocol):
     @property
     def stderr(self) -> ByteReader | None: ...
 
+    @property
+    def reason(self) -> str:
+        """Return why the sandbox's own limits ended it; empty where they did not."""
+        ...
+
     async def wait(self) -> int:
         """Wait for the end and return the exit status."""
         ...
@@ -102,10 +107,17 @@ class Sandbox(Protocol):
     Attributes:
         name: for people.
         maps_paths: whether a mount is seen inside at its target, or at its source.
+        gaps: what these walls do not hold; told at the beginning of each run.
     """
 
     name: str
     maps_paths: bool
+    gaps: tuple[str, ...]
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """Return user and group that files must belong to; None means whoever started this."""
+        ...
 
     @property
     def python(self) -> str:
@@ -120,7 +132,8 @@ class Sandbox(Protocol):
         Args:
             argv: the command, as it is called inside.
             spec: what it sees.
-            pass_fds: further descriptors that it gets, under the same numbers.
+            pass_fds: further descriptors that it gets. Under the same numbers, unless a container
+                cannot: then the first one's number is what ORCHESTRATE_CHANNEL says inside.
 
         Raises:
             SandboxUnavailable: it cannot be started.

@@ -267,8 +267,15 @@ class Runner:
             self._run.issue,
             branch=self._run.branch,
             guidance=self._means.guidance,
-            notes=(*self._means.notes, *self._preparation.told()),
+            notes=(*self._means.notes, *self._place_notes(), *self._preparation.told()),
         )
+
+    def _place_notes(self) -> list[str]:
+        """Say where the repository is, where the walls cannot make it /workspace."""
+        place = self._workspace.layout.workspace
+        if place == workspaces.WORKSPACE:
+            return []
+        return [f"Here the repository is in {place}, not in /workspace."]
 
     # -- the workspace ---------------------------------------------------------------------
 

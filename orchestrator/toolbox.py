@@ -127,16 +127,23 @@ class ToolServer:
             ServerGone: the server ended, or did not answer in time; the next call restarts it.
             SandboxUnavailable: it cannot be started.
         """
+        ended = self._session
+        if ended is not None and ended.ended and ended.reason:
+            # Between two calls: told once, so that what is missing now is no riddle.
+            await self._drop(ended)
+            raise ServerGone(ended.reason)
         session = await self._alive()
         try:
             with anyio.fail_after(seconds):
-                return await session.ask(message, show)
+                answer = await session.ask(message, show)
+            session.require_within_limits()
         except TimeoutError:
             await self._drop(session)
             raise ServerGone(f"no answer within {seconds:g} s") from None
         except ServerGone:
             await self._drop(session)
             raise
+        return answer
 
     async def _drop(self, session: _Session) -> None:
         if self._session is session:
@@ -240,8 +247,21 @@ class _Session:
         finally:
             self._waiting.pop(number, None)
         if question.answer is None:
-            raise ServerGone("the tool server ended")
+            raise self._gone()
         return question.answer
+
+    def require_within_limits(self) -> None:
+        """Raise what tells that the sandbox used up too much, though the server still answered."""
+        if self.reason:
+            raise self._gone()
+
+    @property
+    def reason(self) -> str:
+        """Return why the sandbox's limits ended it; empty where they did not."""
+        return self._process.reason
+
+    def _gone(self) -> ServerGone:
+        return ServerGone(self.reason or "the tool server ended")
 
     async def _feel_pulse(self) -> None:
         """Have the server say that it listens: one that a command stopped would be waited for."""
@@ -259,11 +279,11 @@ class _Session:
 
     async def _send(self, line: bytes) -> None:
         if self.ended:
-            raise ServerGone("the tool server ended")
+            raise self._gone()
         try:
             await self._channel.send(line)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise ServerGone("the tool server ended") from None
+            raise self._gone() from None
 
     async def read(self) -> None:
         """Read answers until the output ends; a line that is too long ends the session."""

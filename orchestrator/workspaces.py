@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.checkout import check_out
+from orchestrator.checkout import check_out, hand_over
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
 from orchestrator.ports import Sandbox
@@ -26,6 +26,14 @@ from orchestrator.repository import Repository
 WORKSPACE, GIT, HOME, TMP = "/workspace", "/git", "/home/agent", "/tmp"
 INSIDE_ID = 1000
 """The user and group that files have inside, whoever they belong to on the host."""
+
+
+LOAD = """import sys
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location(
+    "orchestrator_tools", {file!r}, submodule_search_locations=[{folder!r}])
+sys.modules["orchestrator_tools"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["orchestrator_tools"])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +153,18 @@ class Workspace:
             WorkspaceError: it cannot be made.
         """
         if (self.folder / "ready").exists():
+            self._guarded(self._settle_owner)
             return False
         self.clear()
         self._guarded(self._make)
+        self._guarded(lambda: hand_over(self.folder, self._sandbox.owner))
         return True
+
+    def _settle_owner(self) -> None:
+        """Have all files belong to whom things run as: it may have been another one before."""
+        wanted = self._sandbox.owner or (os.geteuid(), os.getegid())
+        if self.work.stat().st_uid != wanted[0]:
+            hand_over(self.folder, wanted)
 
     def check_out(self) -> None:
         """Put the files of the base in place, by host git, before anything runs inside.
@@ -173,6 +189,7 @@ class Workspace:
         bases = "".join(f"{base}\n" for base in self.layout.bases)
         alternates = self.folder / "git" / "objects" / "info" / "alternates"
         alternates.write_text(bases, encoding="utf-8")
+        hand_over(alternates, self._sandbox.owner)
         (self.folder / "ready").touch()
         named = self._container / "current.new"
         named.write_text(self.folder.name, encoding="ascii")
@@ -283,11 +300,20 @@ class Workspace:
             self.work,
             self.base,
             borrowed=self._objects,
-            owner=INSIDE_ID if self._sandbox.maps_paths else None,
+            owner=self._owner_inside,
+            given_to=self._sandbox.owner,
             object_format=self._repository.located.object_format,
         )
         # Snapshots keep an index of their own, which begins as clean as the agent's.
         shutil.copyfile(git / "index", git / "orchestrate" / "index")
+        hand_over(git, self._sandbox.owner)
+
+    @property
+    def _owner_inside(self) -> tuple[int, int] | None:
+        """Return whom files seem to belong to inside; None where that is as on the host."""
+        if self._sandbox.owner is None and self._sandbox.maps_paths:
+            return (INSIDE_ID, INSIDE_ID)
+        return None
 
     # -- what is seen inside ---------------------------------------------------------------
 
@@ -398,10 +424,11 @@ def boot_argv(sandbox: Sandbox, program: str = "server") -> Sequence[str]:
     """
     import orchestrator_tools
 
-    own = str(Path(orchestrator_tools.__file__).parent.parent)
-    root = "/opt/orchestrator" if sandbox.maps_paths else own
-    code = f"""import sys
-sys.path.insert(0, {root!r})
-from orchestrator_tools.{program} import main
-main()"""
+    if sandbox.maps_paths:
+        load = "import sys\nsys.path.insert(0, '/opt/orchestrator')"
+    else:
+        # The folder that the package lies in need not be readable inside.
+        own = str(Path(orchestrator_tools.__file__).parent)
+        load = LOAD.format(file=f"{own}/__init__.py", folder=own)
+    code = f"{load}\nfrom orchestrator_tools.{program} import main\nmain()"
     return (sandbox.python, "-I", "-S", "-c", code)

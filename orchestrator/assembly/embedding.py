@@ -16,8 +16,9 @@ from orchestrator import config as configuration
 from orchestrator import toolbox, workspaces
 from orchestrator.assembly.machine import make_private, make_sandbox
 from orchestrator.assembly.surroundings import MB, hosts
+from orchestrator.checkout import hand_over
 from orchestrator.collect import Collector
-from orchestrator.config import Config, NetworkSettings
+from orchestrator.config import Config, NetworkSettings, SandboxSettings
 from orchestrator.egress.allowed import EgressLimits
 from orchestrator.egress.opening import opened
 from orchestrator.errors import ConfigError, WorkspaceError
@@ -29,6 +30,7 @@ from orchestrator.records import (
 )
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository, locate
+from orchestrator.sandboxes.identity import User
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import ToolResult, ToolState
 
@@ -136,7 +138,7 @@ async def open_toolbox(
     network: Sequence[str] = (),
     decided: Callable[[EgressDecided | EgressEnded], Awaitable[None]] | None = None,
     state: str | Path | None = None,
-    sandbox_backend: str = "auto",
+    sandbox_backend: str | SandboxSettings = "auto",
 ) -> AsyncIterator[OpenToolbox]:
     """Open the sandboxed tools over a folder, in place; its ``.git`` is read-only inside.
 
@@ -148,10 +150,11 @@ async def open_toolbox(
         network: what may be reached from inside, as ``host:port``; nothing unless it is named.
         decided: is told of every connection that was asked for, and of its end.
         state: where the sandbox's self-test is remembered.
-        sandbox_backend: ``none`` gives up the walls.
+        sandbox_backend: ``none`` gives up the walls; settings say more than a name.
 
     Raises:
-        ConfigError: the folder is not there, or a tool's name is unknown.
+        ConfigError: the folder is not there, a tool's name is unknown, or the walls that were
+            chosen cannot protect a folder that is worked on in place.
         SandboxUnavailable: this machine has no working walls.
     """
     top = Path(folder).resolve()
@@ -171,9 +174,11 @@ async def open_toolbox(
         )
     make_private(place.absolute())
     sandbox = make_sandbox(sandbox_backend, place.absolute())
+    _require_in_place(top, sandbox)
     await sandbox.check()
     async with AsyncExitStack() as stack:
         scratch = stack.enter_context(_Scratch(place.absolute()))
+        hand_over(scratch, sandbox.owner)
         inside = workspaces.WORKSPACE if sandbox.maps_paths else str(top)
         spec = _in_place(top, scratch, inside, sandbox)
         notes: Callable[[], list[str]] = list
@@ -205,6 +210,20 @@ def _proxy(
     return EgressProxy(hosts(network), limits, tell)
 
 
+def _require_in_place(top: Path, sandbox: Sandbox) -> None:
+    """Refuse a folder that these walls could not protect, or where nothing could be written."""
+    if sandbox.name == "landlock" and os.path.lexists(top / ".git"):
+        raise ConfigError(
+            f"landlock cannot protect {top}/.git, and git would run what is planted there",
+            hint="use open_workspace, which works on a private copy, or bubblewrap",
+        )
+    if sandbox.owner is not None and not User(*sandbox.owner).may_write(top):
+        raise ConfigError(
+            f"sandbox.run_as: user {sandbox.owner[0]} cannot write to {top}, used in place",
+            hint="give the folder to that user, or use open_workspace",
+        )
+
+
 def _in_place(top: Path, scratch: Path, inside: str, sandbox: Sandbox) -> SandboxSpec:
     mounts = [Mount(str(top), workspaces.WORKSPACE, writable=True)]
     # A link cannot be mounted over; where it leads does not exist inside.
@@ -232,7 +251,7 @@ async def open_workspace(
     *,
     branch: str = "work",
     state: str | Path | None = None,
-    sandbox_backend: str = "auto",
+    sandbox_backend: str | SandboxSettings = "auto",
 ) -> AsyncIterator[OpenWorkspace]:
     """Open a private copy of a repository at a commit, with its toolbox.
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import cast, get_args
 
+from orchestrator.config import Backend, SandboxSettings
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.ports import Sandbox
+from orchestrator.sandboxes.watch import Limits
 
+BACKENDS: tuple[str, ...] = get_args(Backend)
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -35,23 +40,72 @@ def make_private(folder: Path) -> None:
         ) from None
 
 
-def make_sandbox(
-    backend: str, state: Path, environment: Mapping[str, str] | None = None
-) -> Sandbox:
-    """Return the walls that the settings name.
+def chosen_walls(settings: SandboxSettings, flag: str | None) -> SandboxSettings:
+    """Return the settings of the walls with what the command line says in front.
 
     Raises:
-        ConfigError: there are none of that name.
+        ConfigError: there is no such back end.
     """
+    if flag is None:
+        return settings
+    if flag not in BACKENDS:
+        raise ConfigError(
+            f"sandbox.backend: there is no {flag!r}", hint=f"one of {', '.join(BACKENDS)}"
+        )
+    return replace(settings, backend=cast("Backend", flag))
+
+
+def make_sandbox(
+    wanted: SandboxSettings | str, state: Path, environment: Mapping[str, str] | None = None
+) -> Sandbox:
+    """Return the walls that the settings name; a name alone means that back end's defaults.
+
+    Raises:
+        ConfigError: there are none of that name, or a setting does not go with them.
+    """
+    settings = chosen_walls(SandboxSettings(), wanted) if isinstance(wanted, str) else wanted
+    backend = settings.backend
     environment = os.environ if environment is None else environment
+    if settings.run_as and backend not in {"auto", "bubblewrap"}:
+        raise ConfigError(
+            f"sandbox.run_as does not go with sandbox.backend {backend}",
+            hint="use bubblewrap, or leave run_as out",
+        )
     match backend:
         case "auto" | "bubblewrap":
             from orchestrator.sandboxes.bubblewrap import BubblewrapSandbox
+            from orchestrator.sandboxes.identity import chosen
 
-            return BubblewrapSandbox(state=state, environment=environment)
-        case "none":
+            return BubblewrapSandbox(
+                state=state,
+                environment=environment,
+                limits=_limits(settings),
+                user=chosen(settings.run_as),
+            )
+        case "landlock":
+            from orchestrator.sandboxes.landlock import LandlockSandbox
+
+            return LandlockSandbox(state=state, environment=environment, limits=_limits(settings))
+        case "container":
+            if not settings.image:
+                raise ConfigError(
+                    "sandbox.image: a container needs an image",
+                    hint="name one that holds bash, git and python3 in your own config.yaml",
+                )
+            from orchestrator.sandboxes.container import ContainerSandbox
+
+            return ContainerSandbox(
+                state=state,
+                environment=environment,
+                image=settings.image,
+                engine=settings.engine,
+                limits=_limits(settings),
+            )
+        case "external" | "none":
             from orchestrator.sandboxes.unconfined import UnconfinedSandbox
 
-            return UnconfinedSandbox(environment=environment)
-        case other:
-            raise ConfigError(f"sandbox.backend: there is no {other!r}")
+            return UnconfinedSandbox(environment=environment, external=backend == "external")
+
+
+def _limits(settings: SandboxSettings) -> Limits:
+    return Limits(memory_mb=settings.memory_mb, disk_free_mb=settings.disk_free_mb)

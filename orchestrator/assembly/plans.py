@@ -206,6 +206,8 @@ class RepositoryPlans:
         settings = self._config
         for notice in self.found().notices:
             show(Notice(notice))
+        for gap in self._sandbox.gaps:
+            show(Notice(f"sandbox {self._sandbox.name}: {gap}"))
         means = Means(
             folder=self._state / "runs" / run.run_id,
             repository=self._repository,

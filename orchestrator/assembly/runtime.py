@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator import config as configuration
-from orchestrator.assembly.machine import make_private, make_sandbox
+from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.plans import RepositoryPlans
 from orchestrator.config import Config
 from orchestrator.definitions.folder import Roster
@@ -112,7 +112,7 @@ class Orchestrator:
             sinks=sinks,
             client=client,
             tracker=tracker,
-            sandbox=make_sandbox(sandbox_backend or config.sandbox.backend, folder.absolute()),
+            sandbox=make_sandbox(chosen_walls(config.sandbox, sandbox_backend), folder.absolute()),
             agents=Path(agents) if agents is not None else None,
         )
 
@@ -124,7 +124,7 @@ class Orchestrator:
             repository=self._repository,
             config=self._config,
             state=self._state,
-            sandbox=self._sandbox or make_sandbox(self._config.sandbox.backend, self._state),
+            sandbox=self._sandbox or make_sandbox(self._config.sandbox, self._state),
             client=self._client,
             agents=self._agents,
             environment=self._environment,

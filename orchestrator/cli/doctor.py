@@ -23,6 +23,10 @@ class Finding:
     said: str
     fix: str = ""
     needed: bool = True
+    backend: str = ""
+    """The walls that can use it; empty where it is not about walls."""
+    gaps: tuple[str, ...] = ()
+    """What it does not hold, though it works."""
 
 
 @click.command()
@@ -34,7 +38,7 @@ def command(state: Path | None, as_json: bool) -> int:
 
     place = (state or state_folder(os.environ)).absolute()
     checks: tuple[Callable[[Path], Finding], ...] = (_python, _git, _state, _sandbox, _rg, _key)
-    findings = [check(place) for check in checks]
+    findings = [check(place) for check in checks] + _walls(place)
     if as_json:
         import orjson
 
@@ -42,7 +46,10 @@ def command(state: Path | None, as_json: bool) -> int:
     else:
         for one in findings:
             mark = "ok  " if one.works else ("FAIL" if one.needed else "none")
-            click.echo(f"{mark}  {one.name:<8} {one.said}")
+            about = f" ({one.backend})" if one.backend else ""
+            click.echo(f"{mark}  {one.name:<8} {one.said}{about}")
+            for gap in one.gaps:
+                click.echo(f"      {'':<8} gap: {gap}")
             if one.fix and not one.works:
                 click.echo(f"      {'':<8} fix: {one.fix}")
     return 0 if all(one.works for one in findings if one.needed) else 5
@@ -79,16 +86,35 @@ def _state(place: Path) -> Finding:
 def _sandbox(place: Path) -> Finding:
     import anyio
 
+    from orchestrator import config
     from orchestrator.assembly.machine import make_sandbox
     from orchestrator.errors import OrchestratorError
 
     try:
-        sandbox = make_sandbox("auto", place)
+        settings = config.load(user=config.user_file(os.environ), repository=None).sandbox
+        sandbox = make_sandbox(settings, place)
         proved = anyio.run(sandbox.check)
     except (OrchestratorError, OSError) as error:
         fix = error.hint if isinstance(error, OrchestratorError) else ""
         return Finding("sandbox", works=False, said=str(error), fix=fix)
-    return Finding("sandbox", works=True, said=f"{sandbox.name}: {proved}")
+    said = f"{sandbox.name}: {proved}"
+    return Finding("sandbox", works=True, said=said, gaps=sandbox.gaps)
+
+
+def _walls(place: Path) -> list[Finding]:
+    """Return what each kind of walls finds on this machine; none of it is needed by itself."""
+    import anyio
+
+    from orchestrator.sandboxes.survey import survey
+
+    try:
+        probed = anyio.run(survey, place, os.environ)
+    except OSError as error:
+        return [Finding("walls", works=False, said=str(error), needed=False, backend="all")]
+    return [
+        Finding(one.name, one.works, one.said, one.fix, needed=False, backend=one.backend)
+        for one in probed
+    ]
 
 
 def _rg(_: Path) -> Finding:

@@ -32,7 +32,9 @@ import click
     help="A folder of agent files that wins over all others.",
 )
 @click.option(
-    "--sandbox", type=click.Choice(["auto", "none"]), help="none: no walls, commands run as you."
+    "--sandbox",
+    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
+    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
 )
 @click.option(
     "--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON."

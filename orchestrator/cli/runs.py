@@ -101,7 +101,9 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
     help="A settings file that wins over the others.",
 )
 @click.option(
-    "--sandbox", type=click.Choice(["auto", "none"]), help="none: no walls, commands run as you."
+    "--sandbox",
+    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
+    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
 )
 def resume_run(**options: object) -> int:
     """Go on with run RUN: nothing that was paid for is asked again."""

@@ -57,15 +57,21 @@ SYSTEM_FILES = (
 HOME_MARKS = (".ssh", ".config", ".cache", ".gnupg", ".profile", ".bashrc", ".zshrc", ".netrc")
 """What tells a home directory from other folders."""
 
-OWN_FILES = {
-    "passwd": (
-        "root:x:0:0:root:/root:/usr/sbin/nologin\n"
-        f"agent:x:1000:1000:agent:{HOME}:/bin/bash\n"
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-    ),
-    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-}
+OWN_FILES = ("passwd", "group", "hosts")
+"""Files of /etc that are ours inside, whatever the host's say."""
+
+
+def own_files(uid: int = 1000, gid: int = 1000) -> dict[str, str]:
+    """Return the contents of our own files of /etc, for the user that runs inside."""
+    return {
+        "passwd": (
+            "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+            f"agent:x:{uid}:{gid}:agent:{HOME}:/bin/bash\n"
+            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+        ),
+        "group": f"root:x:0:\nagent:x:{gid}:\nnogroup:x:65534:\n",
+        "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    }
 
 
 def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:

@@ -21,8 +21,9 @@ from orchestrator.errors import SandboxUnavailable
 from orchestrator.ports import SandboxProcess
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.sandboxes import inside
+from orchestrator.sandboxes.identity import User, setpriv
 
-VERSION = 2
+VERSION = 3
 """Of the profile and the self-test; what an older one proved is not trusted."""
 
 SECONDS = 20
@@ -56,16 +57,23 @@ class Probe:
     """Finds programs, tries them in the real profile, and remembers what held."""
 
     def __init__(
-        self, *, state: Path, environment: Mapping[str, str], shown: Sequence[Mount] = ()
+        self,
+        *,
+        state: Path,
+        environment: Mapping[str, str],
+        shown: Sequence[Mount] = (),
+        user: User | None = None,
     ) -> None:
         self._state = state
+        self._user = user
         self._shown = [(mount.source, mount.target) for mount in shown]
         self._environment = environment
         self._home = environment.get("HOME", "")
 
     def own_file(self, name: str) -> Path:
         """Return the host path of one of our own /etc files."""
-        return self._state / f"etc-{VERSION}" / name
+        whose = f"-{self._user.uid}-{self._user.gid}" if self._user else ""
+        return self._state / f"etc-{VERSION}{whose}" / name
 
     def remembered(self) -> Programs | None:
         """Return what an earlier self-test proved of this very machine, or None."""
@@ -86,8 +94,11 @@ class Probe:
         """
         self._write_own_files()
         programs = find_programs(self._environment)
+        if self._user is not None and setpriv() is None:
+            raise SandboxUnavailable("setpriv is not installed", hint="install util-linux")
         failures: list[str] = []
-        for fresh in (True, False):
+        # As a real user of the host, one could look into that user's other processes there.
+        for fresh in (True, False) if self._user is None else (True,):
             tried = replace(programs, fresh_proc=fresh)
             said = await self._try(start, tried)
             if said.startswith("ok: "):
@@ -103,22 +114,35 @@ class Probe:
         with tempfile.TemporaryDirectory(prefix="probe-", dir=self._state) as folder:
             for name in ("workspace", "home", "tmp"):
                 Path(folder, name).mkdir()
+                if self._user is not None:
+                    os.chown(Path(folder, name), self._user.uid, self._user.gid)
+            secret = Path(folder, "secret")
+            secret.touch(mode=0o600)
+            selftest = Path(folder, "selftest.py")
+            shutil.copyfile(SELFTEST, selftest)
+            selftest.chmod(0o644)
             mounts = [
                 Mount(f"{folder}/tmp", "/tmp", writable=True),
                 Mount(f"{folder}/home", inside.HOME, writable=True),
                 Mount(f"{folder}/workspace", "/workspace", writable=True),
-                Mount(str(SELFTEST), "/opt/selftest.py"),
+                Mount(str(selftest), "/opt/selftest.py"),
+                Mount(str(secret), "/opt/secret"),
             ]
-            hidden = [str(self._state), self._home or "/root", str(Path(__file__).parent)]
+            expected = {
+                "namespaces": own_namespaces("user" if self._user is None else ""),
+                "hidden": [str(self._state), self._home or "/root", str(Path(__file__).parent)],
+                "user": [self._user.uid, self._user.gid] if self._user else None,
+                "unreadable": ["/opt/secret"] if self._user else [],
+            }
             spec = SandboxSpec(tuple(mounts), "/workspace")
-            argv = [programs.python, "-I", "-S", "/opt/selftest.py", own_namespaces(), *hidden]
+            argv = [programs.python, "-I", "-S", "/opt/selftest.py", json.dumps(expected)]
             with anyio.move_on_after(SECONDS):
-                return await _outcome(await start(argv, spec, programs))
+                return await outcome(await start(argv, spec, programs))
         return f"no answer within {SECONDS} s"
 
     def _file(self) -> Path:
         marks = [VERSION, os.getuid(), os.uname().release, _boot(), sys.executable]
-        marks += [self._home, *self._shown]
+        marks += [self._home, self._user, *self._shown]
         for one in (*bwrap_candidates(self._environment), *rg_candidates(self._environment)):
             status = Path(one).stat()
             marks += [one, status.st_mtime_ns, status.st_size]
@@ -128,9 +152,11 @@ class Probe:
     def _write_own_files(self) -> None:
         folder = self.own_file("passwd").parent
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name, text in inside.OWN_FILES.items():
+        texts = inside.own_files(self._user.uid, self._user.gid) if self._user else None
+        for name, text in (texts or inside.own_files()).items():
             temporary = folder / f".{name}-{os.getpid()}"
             temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o644)
             temporary.replace(folder / name)
 
     def _remember(self, programs: Programs) -> None:
@@ -139,7 +165,7 @@ class Probe:
         temporary.replace(self._file())
 
 
-async def _outcome(process: SandboxProcess) -> str:
+async def outcome(process: SandboxProcess) -> str:
     """Read what the self-test says: ``ok: `` and what it proved, or what failed."""
     try:
         if process.stdout is None or process.stderr is None:
@@ -166,10 +192,10 @@ async def _read(receive: Callable[[], Awaitable[bytes]]) -> bytes:
     return data
 
 
-def own_namespaces() -> str:
-    """Return the namespaces of this process, which the self-test must not find itself in."""
-    kinds = ("user", "pid", "net", "ipc", "uts", "mnt")
-    return ",".join(str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds)
+def own_namespaces(*more: str) -> list[str]:
+    """Return the namespaces of this process that the self-test must not find itself in."""
+    kinds = ("pid", "net", "ipc", "uts", "mnt", *more)
+    return [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds if kind]
 
 
 def program_mounts(programs: Programs) -> list[Mount]:
@@ -188,7 +214,7 @@ def find_programs(environment: Mapping[str, str]) -> Programs:
     """
     if sys.platform != "linux":
         raise SandboxUnavailable(f"no sandbox for {sys.platform} yet", hint="run it on Linux")
-    bwrap = _newest(bwrap_candidates(environment))
+    bwrap = newest(bwrap_candidates(environment))
     if bwrap is None or bwrap[0] < OLDEST_BWRAP:
         raise SandboxUnavailable("bwrap is not installed, or older than 0.8", hint=INSTALL)
     python, prefix = _interpreter()
@@ -201,7 +227,7 @@ def find_rg(environment: Mapping[str, str]) -> str:
     Raises:
         SandboxUnavailable: there is none.
     """
-    rg = _newest(rg_candidates(environment))
+    rg = newest(rg_candidates(environment))
     if rg is None:
         raise SandboxUnavailable("rg is not installed", hint="install ripgrep")
     return rg[1]
@@ -225,7 +251,7 @@ def rg_candidates(environment: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(one for one in found if one))
 
 
-def _newest(candidates: list[str]) -> tuple[tuple[int, ...], str] | None:
+def newest(candidates: list[str]) -> tuple[tuple[int, ...], str] | None:
     """Return the version and path of the newest program; the earlier one wins a tie."""
     best: tuple[tuple[int, ...], str] | None = None
     for path in candidates:
@@ -242,7 +268,22 @@ def _newest(candidates: list[str]) -> tuple[tuple[int, ...], str] | None:
 
 
 def _interpreter() -> tuple[str, str]:
-    """Choose the interpreter for the tool server: the system's, else the one that runs this."""
+    """Choose the interpreter for the tool server, as it is called inside."""
+    own, prefix = host_interpreter()
+    if not prefix:
+        return own, ""
+    return f"/opt/python/{Path(own).relative_to(prefix)}", prefix
+
+
+def host_interpreter() -> tuple[str, str]:
+    """Choose the interpreter for the tool server: the system's, else the one that runs this.
+
+    Returns:
+        Its path on the host, and the folder that belongs to it; empty where that is the system's.
+
+    Raises:
+        SandboxUnavailable: there is none that could be shown inside.
+    """
     system = Path("/usr/bin/python3")
     if system.exists():
         match = re.search(r"(\d+)\.(\d+)$", system.resolve().name)
@@ -253,7 +294,7 @@ def _interpreter() -> tuple[str, str]:
     if own.is_relative_to("/usr"):
         return str(own), ""
     if own.is_relative_to(prefix):
-        return f"/opt/python/{own.relative_to(prefix)}", str(prefix)
+        return str(own), str(prefix)
     raise SandboxUnavailable(
         "no interpreter for the tool server", hint="install python3 as /usr/bin/python3"
     )

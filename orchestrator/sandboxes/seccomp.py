@@ -3,6 +3,9 @@
 A deny list in classic BPF: foreign architectures die; new namespaces, mounts, keyrings, io_uring,
 bpf, perf, userfaultfd and module loading are refused; sockets other than unix, IPv4, IPv6 and
 netlink do not exist; nobody types into a terminal or makes a set-id file.
+
+Without namespaces of its own a sandbox is filtered further: no sockets but pairs, no connecting,
+nothing that is shared by a number rather than by a file, no other process's settings.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import struct
 from dataclasses import dataclass
 
 LOAD, JUMP_EQUAL, JUMP_SET, JUMP_AT_LEAST, RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
+MASK = 0x54
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16
@@ -21,6 +25,8 @@ X32_BIT = 0x40000000
 NAMESPACES = 0x7E020080  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}
 SET_ID = 0o6000
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
+PAIRED = (1, 5)  # SOCK_STREAM, SOCK_SEQPACKET: the kinds of a pair that cannot be sent elsewhere
+KIND = 0xF
 TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 
 
@@ -32,6 +38,9 @@ class CallTable:
     Attributes:
         audit: the architecture's own number.
         modes: calls that take a file mode, with the place of that argument.
+        shared: calls that reach what is shared with the host unless there are namespaces: System
+            V and POSIX queues, semaphores and memory, binding and connecting sockets.
+        personal: calls about a process, with the place of its number; 0 means the caller.
         high: numbers from here on belong to a foreign way of calling; 0 where there is none.
     """
 
@@ -43,6 +52,8 @@ class CallTable:
     sockets: tuple[int, ...]
     ioctl: int
     modes: tuple[tuple[int, int], ...]
+    shared: tuple[int, ...]
+    personal: tuple[tuple[int, int], ...]
     high: int = 0
 
 
@@ -62,6 +73,22 @@ X86_64 = CallTable(
     sockets=(41, 53),
     ioctl=16,
     modes=((90, 1), (91, 1), (268, 2), (452, 2), (2, 2), (257, 3), (85, 1), (133, 1), (259, 2)),
+    shared=(
+        *(29, 30, 31, 67, 64, 65, 66, 220, 68, 69, 70, 71),  # shm*, sem*, msg*
+        *(240, 241, 42, 49),  # mq_open mq_unlink connect bind
+    ),
+    # prlimit64 setpriority sched_{setparam,setscheduler,setaffinity,setattr} ioprio_set, pages
+    personal=(
+        (302, 0),
+        (141, 1),
+        (142, 0),
+        (144, 0),
+        (203, 0),
+        (314, 0),
+        (251, 1),
+        (256, 0),
+        (279, 0),
+    ),
     high=X32_BIT,
 )
 AARCH64 = CallTable(
@@ -80,12 +107,31 @@ AARCH64 = CallTable(
     sockets=(198, 199),
     ioctl=29,
     modes=((52, 1), (53, 2), (452, 2), (56, 3), (33, 2)),
+    shared=(
+        *(194, 195, 196, 197, 190, 191, 192, 193, 186, 187, 188, 189),
+        *(180, 181, 203, 200),
+    ),
+    personal=(
+        (261, 0),
+        (140, 1),
+        (118, 0),
+        (119, 0),
+        (122, 0),
+        (274, 0),
+        (30, 1),
+        (238, 0),
+        (239, 0),
+    ),
 )
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 
-def program(machine: str | None = None) -> bytes:
+def program(machine: str | None = None, *, namespaces: bool = True) -> bytes:
     """Return the filter for a machine, as ``bwrap --seccomp`` reads it.
+
+    Args:
+        machine: the architecture; None means this one.
+        namespaces: whether network, processes and shared memory of the sandbox are its own.
 
     Raises:
         KeyError: there is no table for the machine.
@@ -105,7 +151,9 @@ def program(machine: str | None = None) -> bytes:
         code += _refuse(number, EPERM)
     for number in (table.clone, table.unshare):
         code += _when(number, 0, [_op(JUMP_SET, NAMESPACES, 0, 1), _op(RETURN, REFUSE | EPERM)])
-    for number in table.sockets:
+    if not namespaces:
+        code += _without_namespaces(table)
+    for number in table.sockets if namespaces else ():
         allowed = [_op(JUMP_EQUAL, one, len(FAMILIES) - at, 0) for at, one in enumerate(FAMILIES)]
         code += _when(number, 0, [*allowed, _op(RETURN, REFUSE | EAFNOSUPPORT)])
     typing = [
@@ -117,6 +165,20 @@ def program(machine: str | None = None) -> bytes:
     for number, argument in table.modes:
         code += _when(number, argument, [_op(JUMP_SET, SET_ID, 0, 1), _op(RETURN, REFUSE | EPERM)])
     return b"".join([*code, _op(RETURN, ALLOW)])
+
+
+def _without_namespaces(table: CallTable) -> list[bytes]:
+    """Refuse what would reach the host where the sandbox has no namespaces of its own."""
+    code: list[bytes] = []
+    for number in table.shared:
+        code += _refuse(number, EPERM)
+    for number, argument in table.personal:
+        code += _when(number, argument, [_op(JUMP_EQUAL, 0, 1, 0), _op(RETURN, REFUSE | EPERM)])
+    lone, pair = table.sockets
+    code += _refuse(lone, EAFNOSUPPORT)
+    kinds = [_op(JUMP_EQUAL, one, len(PAIRED) - at, 0) for at, one in enumerate(PAIRED)]
+    refused = _op(RETURN, REFUSE | EAFNOSUPPORT)
+    return code + _when(pair, 1, [_op(MASK, KIND), *kinds, refused])
 
 
 def _op(code: int, value: int, on_true: int = 0, on_false: int = 0) -> bytes:

@@ -1,4 +1,4 @@
-"""No walls at all: everything runs as the user. Only by an explicit choice of the user."""
+"""No walls of ours: everything runs as the user. Only by an explicit choice of the user."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import anyio
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import SandboxSpec
 from orchestrator.sandboxes import inside
-from orchestrator.sandboxes.bubblewrap import SandboxedProcess
 from orchestrator.sandboxes.probe import find_rg
+from orchestrator.sandboxes.process import SandboxedProcess
 
 
 class UnconfinedSandbox:
@@ -20,19 +20,29 @@ class UnconfinedSandbox:
 
     Args:
         environment: the host's environment, of which only PATH is looked at.
+        external: whether the user says that all of this runs inside walls of their own.
     """
 
-    name = "none: commands run without walls, as you"
     maps_paths = False
+    owner: tuple[int, int] | None = None
 
-    def __init__(self, *, environment: Mapping[str, str]) -> None:
+    def __init__(self, *, environment: Mapping[str, str], external: bool = False) -> None:
         self._environment = environment
         self._rg = ""
+        if external:
+            self.name = "external"
+            self.gaps: tuple[str, ...] = (
+                "no walls of ours: you say that all of this runs inside a container or VM of yours",
+                "commands can read and change all that this process can, its credentials too",
+            )
+        else:
+            self.name = "none"
+            self.gaps = ("no walls: commands run as you, with your files and your network",)
 
     async def check(self) -> str:
         """Find the programs; there are no walls to prove."""
         self._rg = find_rg(self._environment)
-        return "no walls"
+        return "no walls" if self.name == "none" else "walls of the user's own, not looked at"
 
     @property
     def python(self) -> str:

@@ -61,7 +61,11 @@ def in_repository(tmp_path: Path, text: str, user: str = "") -> Config:
         ("model:\n  ? [a]\n  : b\n", "2:5", "a key must be text"),
         ("limits:\n  usd: lots\n", "2:8", "limits.usd: expected a number"),
         ("limits:\n  turns: -5\n", "2:10", "limits.turns: expected a whole number"),
-        ("sandbox: {backend: docker}\n", "1:20", "expected one of auto, bubblewrap, none"),
+        (
+            "sandbox: {backend: docker}\n",
+            "1:20",
+            "expected one of auto, bubblewrap, landlock, container, external, none",
+        ),
         ("gates:\n  branch_name: 1\n", "2:16", "gates.branch_name: expected true or false"),
         ("gates:\n  branch_name: yes\n", "2:16", "gates.branch_name: expected true or false"),
         ("gates:\n  commands: make\n", "2:13", "gates.commands: expected a list"),

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
 from orchestrator.records import SandboxSpec
-from orchestrator.sandboxes.bubblewrap import SandboxedProcess
+from orchestrator.sandboxes.process import SandboxedProcess
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,6 +24,8 @@ class Instead:
 
     name = "instead"
     maps_paths = True
+    gaps: tuple[str, ...] = ()
+    owner: tuple[int, int] | None = None
     python = "python3"
 
     def __init__(self, script: str) -> None:

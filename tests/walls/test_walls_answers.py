@@ -63,9 +63,10 @@ for process in (1, server):
 async def test_an_answer_cannot_be_forged(open_here: OpenHere) -> None:
     """A command that listens in on requests and writes answers of its own is not believed."""
     async with open_here() as toolbox:
+        there = await done(toolbox, "pwd")
         assert (await python(toolbox, FORGER)).text == "waiting"
         for _ in range(20):
-            assert (await sh(toolbox, "echo honest; pwd", 5000)).text == "honest\n/workspace"
+            assert (await sh(toolbox, "echo honest; pwd", 5000)).text == f"honest\n{there}"
 
 
 @pytest.mark.asyncio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -54,12 +53,6 @@ def remove(folder: Path) -> None:
     subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-@pytest.fixture
-def marker() -> str:
-    """Return a word that no other process of this machine has in its command line."""
-    return f"marker-{secrets.token_hex(8)}"
-
-
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     "command",
@@ -78,7 +71,7 @@ async def test_killing_everything_costs_only_a_restart(
     async with open_here() as toolbox:
         await done(toolbox, "echo kept > file; mkdir sub; cd sub")
         await sh(toolbox, command)
-        assert await done(toolbox, "pwd; cat ../file") == "/workspace/sub\nkept"
+        assert (await done(toolbox, "pwd; cat ../file")).endswith("/sub\nkept")
     assert (work / "file").read_text(encoding="utf-8") == "kept\n"
 
 
@@ -106,7 +99,7 @@ async def test_no_process_survives_the_block(how: str, marker: str, open_here: O
         await done(toolbox, command)
         await eventually(lambda: bool(processes_with(marker)), "the process runs")
         assert await done(toolbox, "echo still here") == "still here"
-        assert processes_with(marker)
+        await eventually(lambda: bool(processes_with(marker)), "it still runs")
     await eventually(lambda: not processes_with(marker), "the process is gone")
 
 

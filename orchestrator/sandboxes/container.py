@@ -1,0 +1,410 @@
+"""Walls by a container engine, docker or podman, through its command line."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import csv
+import io
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from orchestrator.errors import SandboxUnavailable
+from orchestrator.records import Mount, SandboxSpec
+from orchestrator.removal import remove_tree
+from orchestrator.sandboxes import confine, inside, seccomp
+from orchestrator.sandboxes.groups import MOST
+from orchestrator.sandboxes.landlock import PROCESS_LIMITS
+from orchestrator.sandboxes.probe import SELFTEST, find_rg, outcome, own_namespaces
+from orchestrator.sandboxes.process import SandboxedProcess
+from orchestrator.sandboxes.watch import Limits, Watchdog
+
+ENGINES = ("docker", "podman")
+LAUNCHER = "/opt/orchestrate/confine.py"
+START = "/opt/orchestrate/start"
+"""Where the first process inside finds its plan, and the socket that hands over its channel."""
+PREFIX = "orchestrate"
+ANSWER_S = 20.0
+START_S = 60.0
+IMAGE_NEEDS = "use an image that holds bash, git, python3 (3.9 or newer) and a libc that runs rg"
+
+
+class ContainerSandbox:
+    """Starts processes in containers, each of which is removed when its process ends.
+
+    Args:
+        state: a folder that only the user can read, for what is handed to a container.
+        environment: the host's environment, of which only PATH and HOME are looked at.
+        image: what containers are made of; it is never pulled.
+        engine: ``docker``, ``podman``, or ``auto`` for the first that answers.
+        limits: what one sandbox may use up.
+    """
+
+    name = "container"
+    maps_paths = True
+    python = "python3"
+    owner: tuple[int, int] | None = None
+
+    def __init__(
+        self,
+        *,
+        state: Path,
+        environment: Mapping[str, str],
+        image: str,
+        engine: str = "auto",
+        limits: Limits | None = None,
+    ) -> None:
+        self._state = state / "sandbox"
+        self._environment = environment
+        self._image = image
+        self._wanted = ENGINES if engine == "auto" else (engine,)
+        self._limits = limits or Limits()
+        self._watchdog = Watchdog(Limits(0, self._limits.disk_free_mb))
+        self._engine = Engine("", "")
+        self._rg = ""
+        self._proved = ""
+        self.gaps: tuple[str, ...] = ()
+
+    async def check(self) -> str:
+        """Prove that the walls stand; tried anew by each process that starts."""
+        if self._proved:
+            return self._proved
+        self._engine = await find_engine(self._wanted, self._environment)
+        await self._engine.require_image(self._image)
+        await self._engine.remove_leftovers()
+        self._rg = find_rg(self._environment)
+        said = await self._try()
+        if not said.startswith("ok: "):
+            raise SandboxUnavailable(
+                f"the self-test in a container of {self._image} failed: {said}", hint=IMAGE_NEEDS
+            )
+        if self._engine.kind == "docker":
+            self.gaps = ("the walls are the docker daemon's: who may talk to it is root here",)
+        self._proved = said.removeprefix("ok: ")
+        return self._proved
+
+    async def start(
+        self, argv: Sequence[str], spec: SandboxSpec, *, pass_fds: Sequence[int] = ()
+    ) -> SandboxedProcess:
+        """Start a process in a container of its own."""
+        if not self._proved:
+            raise SandboxUnavailable("the sandbox has not been checked yet")
+        return await self._start(argv, spec, pass_fds)
+
+    async def _start(
+        self, argv: Sequence[str], spec: SandboxSpec, pass_fds: Sequence[int] = ()
+    ) -> SandboxedProcess:
+        handover = _Handover(self._state, pass_fds)
+        name = f"{PREFIX}-{os.getpid()}-{started_at(os.getpid())}-{secrets.token_hex(6)}"
+        command = [self._engine.program, *self._flags(name, spec, handover.folder)]
+        command += [self._image, "-I", "-S", LAUNCHER, f"{START}/plan.json", *argv]
+        try:
+            process = await anyio.open_process(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env=self._engine.environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            handover.remove()
+            raise SandboxUnavailable(
+                f"{self._engine.program} cannot be started: {error.strerror}"
+            ) from None
+
+        async def closing() -> None:
+            await self._engine.remove(name)
+            handover.remove()
+
+        written = tuple(mount.source for mount in spec.mounts if mount.writable)
+        started = SandboxedProcess(
+            process,
+            watchdog=self._watchdog,
+            folders=written,
+            end=lambda: self._engine.kill(name),
+            closing=closing,
+        )
+        try:
+            await handover.give(started)
+        except BaseException:
+            await started.aclose()
+            raise
+        return started
+
+    def _flags(self, name: str, spec: SandboxSpec, folder: Path) -> list[str]:
+        flags = ["run", "--rm", "--interactive", "--pull", "never", "--name", name]
+        flags += ["--network", "none", "--read-only", "--cap-drop", "ALL"]
+        flags += ["--security-opt", "no-new-privileges", "--pids-limit", str(MOST)]
+        if Path("/sys/fs/selinux/enforce").exists():  # else nothing that is bound can be read
+            flags += ["--security-opt", "label=disable"]
+        if self._limits.memory_mb:
+            memory = f"{self._limits.memory_mb}m"
+            flags += ["--memory", memory, "--memory-swap", memory]
+        flags += ["--ipc", "private", "--shm-size", "1g", "--hostname", "sandbox"]
+        flags += ["--user", f"{os.geteuid()}:{os.getegid()}", *self._engine.users()]
+        flags += ["--tmpfs", "/run:rw,nosuid,nodev,size=1m,mode=1777", "--workdir", spec.cwd]
+        own = [
+            Mount(self._rg, "/opt/bin/rg"),
+            Mount(confine.__file__, LAUNCHER),
+            Mount(str(folder), START),
+        ]
+        for mount in (*spec.mounts, *own):
+            if not mount.optional or Path(mount.source).exists():
+                flags += ["--mount", bind(mount)]
+        for key, value in self._variables(spec).items():
+            flags += ["--env", f"{key}={value}"]
+        return [*flags, "--entrypoint", self.python]
+
+    @staticmethod
+    def _variables(spec: SandboxSpec) -> dict[str, str]:
+        values = dict(inside.ENVIRONMENT)
+        values |= {"HOME": inside.HOME, "ORCHESTRATE_RG": "/opt/bin/rg", "TMPDIR": "/tmp"}
+        values["PATH"] = ":".join(["/opt/bin", *inside.SYSTEM_PATH])
+        values |= dict(spec.environment)
+        # A number of ours says nothing there: the first process inside is handed the channel.
+        values.pop("ORCHESTRATE_CHANNEL", None)
+        return values
+
+    async def _try(self) -> str:
+        with tempfile.TemporaryDirectory(prefix="probe-", dir=self._state) as folder:
+            for name in ("workspace", "home", "tmp"):
+                Path(folder, name).mkdir()
+            mounts = (
+                Mount(f"{folder}/tmp", "/tmp", writable=True),
+                Mount(f"{folder}/home", inside.HOME, writable=True),
+                Mount(f"{folder}/workspace", "/workspace", writable=True),
+                Mount(str(SELFTEST), "/opt/selftest.py"),
+            )
+            home = self._environment.get("HOME", "")
+            expected = {
+                "namespaces": own_namespaces(),
+                "hidden": [str(self._state), *([home] if home else [])],
+            }
+            argv = [self.python, "-I", "-S", "/opt/selftest.py", json.dumps(expected)]
+            with anyio.move_on_after(START_S):
+                return await outcome(await self._start(argv, SandboxSpec(mounts, "/workspace")))
+        return f"no answer within {START_S:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine's command line."""
+
+    kind: str
+    program: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    async def answers(self) -> str:
+        """Return an empty text where the engine works, else what it says."""
+        status, _, said = await self._ask("version")
+        return "" if status == 0 else said
+
+    async def require_image(self, image: str) -> None:
+        """Raise SandboxUnavailable where the image is not on this machine."""
+        status, _, said = await self._ask("image", "inspect", image)
+        if status:
+            raise SandboxUnavailable(
+                f"container image {image}: {said or 'not there'}",
+                hint=f"fetch it yourself: {self.kind} pull {image}",
+            )
+
+    async def remove_leftovers(self) -> None:
+        """Remove containers whose owner was killed."""
+        _, listed, _ = await self._ask(
+            "ps", "--all", "--filter", f"name={PREFIX}-", "--format", "{{.Names}}"
+        )
+        for name in listed.split():
+            parts = name.split("-")
+            ours = len(parts) == 4 and parts[0] == PREFIX and parts[1].isdigit()
+            if ours and started_at(int(parts[1])) != parts[2]:
+                await self.remove(name)
+
+    async def remove(self, name: str) -> None:
+        """End a container, if it is still there, and remove it."""
+        await self._ask("rm", "--force", name)
+
+    def kill(self, name: str) -> None:
+        """End a container at once; returns before it has ended."""
+        argv = [self.program, "kill", name]
+        null = subprocess.DEVNULL
+        # Closed without waiting: `remove` waits for the same end.
+        subprocess.Popen(
+            ["/bin/sh", "-c", '"$@" &', "sh", *argv],
+            env=self.environment, stdin=null, stdout=null, stderr=null, cwd="/",
+        ).wait()  # fmt: skip
+
+    def users(self) -> list[str]:
+        """Return the flags by which files inside belong to who started it."""
+        return ["--userns", "keep-id"] if self.kind == "podman" and os.geteuid() else []
+
+    async def _ask(self, *arguments: str) -> tuple[int, str, str]:
+        try:
+            with anyio.fail_after(ANSWER_S):
+                done = await anyio.run_process(
+                    [self.program, *arguments], check=False, env=self.environment, cwd="/"
+                )
+        except TimeoutError:
+            return 1, "", f"no answer within {ANSWER_S:g} s"
+        except OSError as error:
+            return 1, "", str(error.strerror)
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        said = lines[-1] if lines else ""
+        return done.returncode, done.stdout.decode("utf-8", "replace"), said
+
+
+async def find_engine(wanted: Sequence[str], environment: Mapping[str, str]) -> Engine:
+    """Return the first engine that answers.
+
+    Raises:
+        SandboxUnavailable: none does; the error tells what each of them says.
+    """
+    failures = []
+    for kind in wanted:
+        program = shutil.which(kind, path=environment.get("PATH", os.defpath))
+        if program is None:
+            failures.append(f"{kind} is not installed")
+            continue
+        engine = Engine(kind, program, engine_environment(environment))
+        said = await engine.answers()
+        if not said:
+            return engine
+        failures.append(f"{kind} does not answer: {said}")
+    raise SandboxUnavailable(
+        "; ".join(failures), hint="install docker or podman, start it, and be allowed to use it"
+    )
+
+
+def engine_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which an engine's command line finds its settings and its daemon."""
+    names = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    kept = {name: environment[name] for name in names if name in environment}
+    return kept | {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(("DOCKER_", "CONTAINER_", "CONTAINERS_"))
+    }
+
+
+def bind(mount: Mount) -> str:
+    """Return a mount as the command line takes it, whatever characters are in its paths."""
+    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
+    if not mount.writable:
+        fields.append("readonly")
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow(fields)
+    return written.getvalue()
+
+
+def started_at(pid: int) -> str:
+    """Return when a process started, in the kernel's own count; empty where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return stat.rpartition(b")")[2].split()[19].decode("ascii")
+
+
+class _Handover:
+    """Hands descriptors to the first process inside, which no other process could be before it.
+
+    A container inherits no descriptors, and what it has as stdin and stdout could be opened by
+    any command inside. So there is a socket that is connected to once, and gone at once.
+    """
+
+    def __init__(self, state: Path, numbers: Sequence[int]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="start-", dir=state))
+        self._numbers = [os.dup(number) for number in numbers]
+        self._listener: socket.socket | None = None
+        plan: dict[str, object] = {
+            "limits": PROCESS_LIMITS,
+            "filter": seccomp.program().hex(),
+        }
+        if numbers:
+            plan["handover"] = f"{START}/socket"
+            self._listener = self._listening()
+        (self.folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+
+    def _listening(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = os.open(self.folder, os.O_PATH)
+        try:
+            # By its descriptor: the path of a socket may not be long.
+            listener.bind(f"/proc/self/fd/{folder}/socket")
+        finally:
+            os.close(folder)
+        listener.listen(1)
+        listener.setblocking(False)
+        return listener
+
+    async def give(self, process: SandboxedProcess) -> None:
+        """Wait until the first process inside has what it needs; nothing else can ask later.
+
+        Raises:
+            SandboxUnavailable: the container ended, or took too long.
+        """
+        if self._listener is None:
+            return
+        try:
+            with anyio.move_on_after(START_S):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._ended, process, tasks.cancel_scope)
+                    await anyio.wait_readable(self._listener)
+                    self._send()
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._close()
+        if self._listener is not None:
+            raise SandboxUnavailable(
+                f"the container did not start: {await _last_line(process) or 'no answer'}",
+                hint=IMAGE_NEEDS,
+            )
+
+    @staticmethod
+    async def _ended(process: SandboxedProcess, scope: anyio.CancelScope) -> None:
+        await process.wait()
+        scope.cancel()
+
+    def _send(self) -> None:
+        if self._listener is None:
+            return
+        taker, _ = self._listener.accept()
+        with taker:
+            rights = array.array("i", self._numbers)
+            taker.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        self._listener.close()
+        self._listener = None
+
+    def _close(self) -> None:
+        (self.folder / "socket").unlink(missing_ok=True)
+        if self._listener is not None:
+            self._listener.close()
+        while self._numbers:
+            os.close(self._numbers.pop())
+
+    def remove(self) -> None:
+        """Remove what was laid out for the container."""
+        self._close()
+        remove_tree(self.folder)
+
+
+async def _last_line(process: SandboxedProcess) -> str:
+    """Return the last thing that an engine has complained of."""
+    said = b""
+    with anyio.move_on_after(1.0), contextlib.suppress(anyio.EndOfStream):
+        while process.stderr is not None and len(said) < 65536:
+            said += await process.stderr.receive()
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""
