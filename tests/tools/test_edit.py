@@ -217,7 +217,7 @@ def test_one_retry_is_enough(
     old = "\n".join(change_of(line) for line in lines[at : at + count])
     if not old.strip() or old in path.read_text():
         return
-    with pytest.raises(NotFound, match="differs? from it only in") as caught:
+    with pytest.raises(NotFound, match=r"differs? from it only in") as caught:
         change(place, old, "x")
     shown = [one for one in str(caught.value).split("\n") if re.match(r"\d+\t", one)]
     change(place, "\n".join(one.split("\t", 1)[1] for one in shown), "y", everywhere=True)

@@ -70,7 +70,7 @@ class Found(NamedTuple):
     """A place in a file: its first line, counted from 0, the number of lines, and what differs."""
 
     at: int
-    count: int
+    span: int
     kinds: list[str]
 
 
@@ -85,8 +85,8 @@ def describe(old: str, data: bytes, shown: str) -> str:
         found = _same_but_for(lines, wanted, [spelling] if spelling else [])
         if found is not None:
             kinds = _listed(found.kinds)
-            said = f"lines {found.at + 1}-{found.at + found.count} differ from it only in {kinds}"
-            if found.count == 1:
+            said = f"lines {found.at + 1}-{found.at + found.span} differ from it only in {kinds}"
+            if found.span == 1:
                 said = f"line {found.at + 1} differs from it only in {kinds}"
             return _answer(shown, said, lines, found, wanted if not spelling else old.split("\n"))
     wanted = old.split("\n")
@@ -102,11 +102,11 @@ def _listed(kinds: list[str]) -> str:
 
 
 def _answer(shown: str, said: str, lines: list[str], found: Found, wanted: list[str]) -> str:
-    there = lines[found.at : found.at + min(found.count, DIFFERENCE_LINES)]
+    there = lines[found.at : found.at + min(found.span, DIFFERENCE_LINES)]
     page, _ = fit_lines([line.rstrip("\r") for line in there], SHOWN_LIMIT)
     answer = f"old_string is not in {shown}; {said}:\n{number_lines(page, found.at + 1)}"
-    if len(page) < found.count:
-        answer += f"\n(and {found.count - len(page)} more lines)"
+    if len(page) < found.span:
+        answer += f"\n(and {found.span - len(page)} more lines)"
     return answer + _first_difference(there, wanted, found.at)
 
 
