@@ -164,6 +164,7 @@ def _in_place(top: Path, scratch: Path, inside: str, sandbox: Sandbox) -> Sandbo
             ("HOME", home),
             ("TMPDIR", tmp),
             ("ORCHESTRATE_WORKSPACE", inside),
+            *workspaces.tool_environment(sandbox),
             *workspaces.git_identity("toolbox"),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,12 @@ from typing import Any, Literal
 
 LINE_LIMIT = 16 * 1024 * 1024
 """Bytes of one line on the wire; a longer one is refused on either side."""
+
+IMAGE_LIMIT = 5 * 1000 * 1000
+"""Characters of one image in base64: what the Messages API takes."""
+
+IMAGES_LIMIT = 20
+"""Images of one result."""
 
 SEEN_LIMIT = 2000
 """Files whose last seen content is remembered; the oldest are forgotten."""
@@ -143,6 +150,9 @@ def result_from_wire(wire: Mapping[str, Any]) -> tuple[ToolResult, StateChange]:
     if not isinstance(seen, dict) or not (cwd is None or isinstance(cwd, str)):
         raise ValueError("a result with a broken state")
     blocks: list[Block] = [_block(block) for block in content]
+    pictures = sum(block["type"] == "image" for block in blocks)
+    if pictures > IMAGES_LIMIT or (pictures and wire.get("is_error") is True):
+        raise ValueError("a result with too many images, or an error with any")
     fingerprints = {_plain(path)[:4096]: _plain(value)[:80] for path, value in seen.items()}
     result = ToolResult(
         content=tuple(blocks),
@@ -162,7 +172,30 @@ def _block(block: Any) -> Block:
     if isinstance(block, dict):
         if block.get("type") == "text" and isinstance(block.get("text"), str):
             return {"type": "text", "text": block["text"]}
-        source = block.get("source")
-        if block.get("type") == "image" and isinstance(source, dict):
-            return {"type": "image", "source": source}
+        if block.get("type") == "image":
+            return _image(block.get("source"))
     raise ValueError("a block that is neither text nor image")
+
+
+def _image(source: Any) -> Block:
+    """Read an image that comes from inside: one that the service would refuse ends every request.
+
+    Its first bytes are looked at, no more: it is not decoded on this side.
+    """
+    media = source.get("media_type") if isinstance(source, dict) else None
+    data = source.get("data") if isinstance(source, dict) else None
+    if not isinstance(media, str) or not isinstance(data, str) or len(data) > IMAGE_LIMIT:
+        raise ValueError("a block that is no image, or too large a one")
+    from orchestrator_tools import images
+
+    try:
+        content = binascii.a2b_base64(data)
+    except ValueError:
+        raise ValueError("a block whose image is not base64") from None
+    made = images.block(content, media)
+    picture = images.inspect(content)
+    if made["source"]["data"] != data or picture is None or picture.media != media:
+        raise ValueError("a block whose image is not what it says")
+    if media not in images.TAKEN or not images.fits(content, picture):
+        raise ValueError("a block whose image cannot be sent")
+    return made

@@ -115,7 +115,12 @@ def cut_note(missing: int) -> str:
 
 def number_lines(lines: list[str], first: int) -> str:
     """Number lines from ``first``: number, tab, text."""
-    return "\n".join(f"{first + index}\t{cut_line(line)}" for index, line in enumerate(lines))
+    return numbered([cut_line(line) for line in lines], first)
+
+
+def numbered(lines: list[str], first: int) -> str:
+    """Number lines that are cut already."""
+    return "\n".join([f"{first + index}\t{line}" for index, line in enumerate(lines)])
 
 
 def fit_lines(lines: list[str], limit: int) -> tuple[list[str], bool]:
