@@ -69,7 +69,7 @@ def test_runs_a_tool_by_its_names(place: Place, work: Path) -> None:
         ("", {}, "there is no tool ''"),
         ("Read", {}, "Read: .*file_path"),
         ("Edit", {"file_path": "f"}, "Edit: .*old_string.*new_string"),
-        ("Read", {"file_path": "f", "pages": "1"}, "Read has no parameter 'pages'"),
+        ("Read", {"file_path": "f", "lines": "1"}, "Read has no parameter 'lines'"),
         ("Grep", {"pattern": "x", "ignore_case": True}, "Grep has no parameter 'ignore_case'"),
     ],
 )
