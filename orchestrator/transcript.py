@@ -113,7 +113,8 @@ def result_block(call_id: str, result: ToolResult) -> Block:
         block["content"] = text_block(content[0]["text"] or "(nothing)")["text"]
     else:
         block["content"] = [
-            text_block(part["text"]) if part["type"] == "text" else dict(part) for part in content
+            text_block(part["text"] or "(nothing)") if part["type"] == "text" else dict(part)
+            for part in content
         ]
     return block
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.checkout import check_out, hand_over
+from orchestrator.decoders import decoders
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
 from orchestrator.ports import Sandbox
@@ -327,6 +328,7 @@ class Workspace:
                 ("TMPDIR", self.layout.tmp),
                 ("ORCHESTRATE_WORKSPACE", self.layout.workspace),
                 ("ORCHESTRATE_GIT", self.layout.git),
+                *tool_environment(self._sandbox),
                 *git_identity(self._identity),
             ),
             path=self._path(),
@@ -383,12 +385,17 @@ class Workspace:
 
 
 def tool_mounts() -> list[Mount]:
-    """Return the mount that shows the tool server's code inside."""
+    """Return the mounts that show the tool server's code inside, and what its decoder needs."""
     import orchestrator_tools
 
-    return [
-        Mount(str(Path(orchestrator_tools.__file__).parent), "/opt/orchestrator/orchestrator_tools")
-    ]
+    own = str(Path(orchestrator_tools.__file__).parent)
+    shown = decoders(maps_paths=True).mounts
+    return [Mount(own, "/opt/orchestrator/orchestrator_tools"), *shown]
+
+
+def tool_environment(sandbox: Sandbox) -> Sequence[tuple[str, str]]:
+    """Return the environment that tells the tool server where its decoder is."""
+    return decoders(maps_paths=sandbox.maps_paths).environment
 
 
 def private_mounts(folder: Path) -> list[Mount]:

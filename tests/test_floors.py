@@ -23,6 +23,7 @@ FLOORS = {
     "header": 1.1,
     "records": 1.2,
     "prices": 1.3,
+    "decoders": 1.3,
     "events": 1.4,
     "ports": 1.5,
     "transcript": 1.6,
@@ -31,6 +32,7 @@ FLOORS = {
     "commands": 1.7,
     "limits": 1.7,
     "repository": 1.8,
+    "settings": 1.85,
     "config": 1.9,
     "agent": 2,
     "toolbox": 2,
@@ -61,6 +63,8 @@ FLOORS = {
     "__init__": 7,
 }
 ADAPTERS = {"models", "trackers", "sandboxes", "gates", "journals", "sinks"}
+DECODER = "tools/orchestrator_tools/decoder.py"
+"""Runs as a process of its own, with a read-only folder of packages for it."""
 VENDORS = {
     "anthropic": {"orchestrator/models/anthropic_sdk.py"},
     "httpx2": {"orchestrator/models/messages.py", "orchestrator/models/anthropic_sdk.py"},
@@ -72,6 +76,8 @@ VENDORS = {
     "tree_sitter": {"orchestrator/shell.py"},
     "tree_sitter_bash": {"orchestrator/shell.py"},
     "h11": {"orchestrator/egress/request.py"},
+    "PIL": {DECODER},
+    "pypdfium2": {DECODER},
 }
 LATE = {"cli", "assembly"}
 LATE_FILES = {
@@ -166,7 +172,16 @@ def test_the_tools_know_nothing_of_the_host(path: Path) -> None:
 
     for module, _ in imports(path):
         top = module.split(".")[0]
-        assert top == "orchestrator_tools" or top in sys.stdlib_module_names, module
+        own = top == "orchestrator_tools" or top in sys.stdlib_module_names
+        assert own or (name_of(path) == DECODER and name_of(path) in VENDORS[top]), module
+
+
+def test_the_decoder_stands_alone() -> None:
+    """Nothing imports the decoder, and it imports none of the server's rooms."""
+    for path in files():
+        assert "orchestrator_tools.decoder" not in dict(imports(path)), name_of(path)
+    inside = dict(imports(PROJECT / DECODER))
+    assert not any(module.startswith("orchestrator_tools") for module in inside)
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)

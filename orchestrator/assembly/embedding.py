@@ -18,7 +18,6 @@ from orchestrator.assembly.machine import make_private, make_sandbox
 from orchestrator.assembly.surroundings import MB, hosts
 from orchestrator.checkout import hand_over
 from orchestrator.collect import Collector
-from orchestrator.config import Config, NetworkSettings, SandboxSettings
 from orchestrator.egress.allowed import EgressLimits
 from orchestrator.egress.opening import opened
 from orchestrator.errors import ConfigError, WorkspaceError
@@ -31,6 +30,7 @@ from orchestrator.records import (
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository, locate
 from orchestrator.sandboxes.identity import User
+from orchestrator.settings import Config, NetworkSettings, SandboxSettings
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import ToolResult, ToolState
 
@@ -239,6 +239,7 @@ def _in_place(top: Path, scratch: Path, inside: str, sandbox: Sandbox) -> Sandbo
             ("HOME", home),
             ("TMPDIR", tmp),
             ("ORCHESTRATE_WORKSPACE", inside),
+            *workspaces.tool_environment(sandbox),
             *workspaces.git_identity("toolbox"),
         ),
     )

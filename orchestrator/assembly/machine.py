@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
-from orchestrator.config import Backend, SandboxSettings
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.ports import Sandbox
 from orchestrator.sandboxes.watch import Limits
+from orchestrator.settings import Backend, SandboxSettings
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
 PACKAGE = Path(__file__).parent.parent

@@ -16,7 +16,6 @@ from orchestrator import prices, prompts
 from orchestrator.agent import Patience
 from orchestrator.assembly.machine import bundled
 from orchestrator.assembly.surroundings import needs_of, shared_of
-from orchestrator.config import Config
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, Source, files_below, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
@@ -37,6 +36,7 @@ from orchestrator.repository import Repository
 from orchestrator.routing import choose_route
 from orchestrator.runner import Means, Runner
 from orchestrator.scheduler import Wish
+from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
 
 REPLAY = "replay:"

@@ -11,7 +11,6 @@ from typing import Self
 from orchestrator import config as configuration
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.plans import RepositoryPlans
-from orchestrator.config import Config
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.journals.owners import owner_of
@@ -23,6 +22,7 @@ from orchestrator.records import (
 )
 from orchestrator.repository import Repository, locate
 from orchestrator.scheduler import Scheduler, Wish
+from orchestrator.settings import Config
 
 
 class Orchestrator:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from orchestrator.config import Config
 from orchestrator.egress.allowed import EgressLimits, Host, parse_host
 from orchestrator.errors import ConfigError
 from orchestrator.ports import Sandbox
@@ -16,6 +15,7 @@ from orchestrator.preparation import Needs, Network
 from orchestrator.records import Mount
 from orchestrator.repository import Repository
 from orchestrator.sandboxes.inside import toolchains
+from orchestrator.settings import Config
 from orchestrator.setups import INPUTS, SetupPlan
 from orchestrator.workspaces import WORKSPACE, Shared
 

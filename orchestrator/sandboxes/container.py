@@ -172,7 +172,7 @@ class ContainerSandbox:
     def _variables(spec: SandboxSpec) -> dict[str, str]:
         values = dict(inside.ENVIRONMENT)
         values |= {"HOME": inside.HOME, "ORCHESTRATE_RG": "/opt/bin/rg", "TMPDIR": "/tmp"}
-        values["PATH"] = ":".join(["/opt/bin", *inside.SYSTEM_PATH])
+        values["PATH"] = ":".join(["/opt/bin", *spec.path, *inside.SYSTEM_PATH])
         values |= dict(spec.environment)
         # A number of ours says nothing there: the first process inside is handed the channel.
         values.pop("ORCHESTRATE_CHANNEL", None)

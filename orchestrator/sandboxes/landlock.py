@@ -174,7 +174,7 @@ class LandlockSandbox:
         values["ORCHESTRATE_RG"] = self._rg
         # What cannot be read is an error to git, where what is not there would be none.
         values |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-        folders = [*self._path, *inside.SYSTEM_PATH, str(Path(self._rg).parent)]
+        folders = [*spec.path, *self._path, *inside.SYSTEM_PATH, str(Path(self._rg).parent)]
         values["PATH"] = ":".join(folders)
         return values | dict(spec.environment)
 

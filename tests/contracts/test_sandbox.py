@@ -17,12 +17,12 @@ import pytest
 
 from orchestrator import open_toolbox, open_workspace
 from orchestrator.assembly.machine import make_private, make_sandbox
-from orchestrator.config import SandboxSettings
 from orchestrator.errors import OrchestratorError, SandboxUnavailable
 from orchestrator.ports import Sandbox, SandboxProcess
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.sandboxes import confine
 from orchestrator.sandboxes.container import ENGINES, find_engine
+from orchestrator.settings import SandboxSettings
 from tests.builders import a_repository, git
 from tests.contracts.stand_in import a_stand_in
 from tests.walls.conftest import bwrap  # noqa: F401 - the fixture

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator import config
-from orchestrator.config import Config, load
+from orchestrator.config import load
 from orchestrator.errors import ConfigError
 from orchestrator.records import Limits
+from orchestrator.settings import Config
 from tests.builders import write_files
 
 PROJECT = Path(__file__).parents[2]

@@ -204,6 +204,10 @@ IMAGE: Block = {
             ToolResult(content=(text_block("a"), IMAGE)),
             {"content": [{"type": "text", "text": "a"}, IMAGE]},
         ),
+        (
+            ToolResult(content=(text_block(""), IMAGE)),
+            {"content": [{"type": "text", "text": "(nothing)"}, IMAGE]},
+        ),
     ],
 )
 def test_a_result_becomes_a_block(result: ToolResult, expected: dict[str, Any]) -> None:

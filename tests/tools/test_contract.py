@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator_tools.contract import (
+    IMAGE_LIMIT,
+    IMAGES_LIMIT,
     LINE_LIMIT,
     RESULT_LIMIT,
     SEEN_LIMIT,
@@ -93,10 +96,79 @@ def test_takes_the_longest_line() -> None:
     assert len(decode_line(line)["a"]) == LINE_LIMIT - 9
 
 
+IMAGE: dict[str, Any] = {
+    "type": "image",
+    "source": {
+        "type": "base64",
+        "media_type": "image/png",
+        "data": (
+            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/q842iQAAAABJRU5E"
+            "rkJggg=="
+        ),
+    },
+}
+
+
+def with_source(**change: Any) -> dict[str, Any]:
+    """Return a result with an image that has something wrong about it."""
+    source = {**IMAGE["source"], **change}
+    return {**GOOD, "content": [{"type": "image", "source": source}]}
+
+
+def claiming(width: int) -> str:
+    """Return an image that says it is so many pixels wide."""
+    data = bytearray(base64.b64decode(IMAGE["source"]["data"]))
+    data[16:20] = width.to_bytes(4, "big")
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"media_type": None},
+        {"media_type": "image/svg+xml"},
+        {"media_type": "text/html"},
+        {"media_type": "image/jpeg"},
+        {"media_type": ["image/png"]},
+        {"data": None},
+        {"data": ""},
+        {"data": "AA=="},
+        {"data": "not base64"},
+        {"data": IMAGE["source"]["data"] + "\n"},
+        {"data": IMAGE["source"]["data"][:-1]},
+        {"data": " " + IMAGE["source"]["data"]},
+        {"data": "\N{LATIN SMALL LETTER E WITH ACUTE}" * 4},
+        {"data": claiming(8001)},
+        {"data": claiming(0)},
+        {"data": IMAGE["source"]["data"] + "A" * IMAGE_LIMIT},
+        {"data": base64.b64encode(b"<html>" * 20).decode()},
+    ],
+    ids=lambda change: str(change)[:60],
+)
+def test_refuses_an_image_that_the_service_would_refuse(change: dict[str, Any]) -> None:
+    """An image of another kind, size or coding than it says would end every later request."""
+    assert result_from_wire(with_source())[0].content == (IMAGE,)
+    with pytest.raises(ValueError, match="a block"):
+        result_from_wire(with_source(**change))
+
+
+def test_takes_nothing_of_an_image_but_itself() -> None:
+    """What else stands in an image's block is dropped: an address is never followed."""
+    wire = with_source(type="url", url="http://127.0.0.1/", cache_control={})
+    assert result_from_wire(wire)[0].content == (IMAGE,)
+
+
+def test_refuses_too_many_images() -> None:
+    """A result has a bounded number of images, and an error none: the service takes no such."""
+    assert len(result_from_wire({**GOOD, "content": [IMAGE] * IMAGES_LIMIT})[0].content) == 20
+    for change in ({"content": [IMAGE] * 21}, {"content": [IMAGE], "is_error": True}):
+        with pytest.raises(ValueError, match="too many images"):
+            result_from_wire({**GOOD, **change})
+
+
 def test_a_result_survives_the_wire() -> None:
     """A result and its state change come back as they were sent."""
-    image = {"type": "image", "source": {"type": "base64", "data": "AA=="}}
-    result = ToolResult(({"type": "text", "text": "a"}, image), {"n": 1}, True, True)
+    result = ToolResult(({"type": "text", "text": "a"}, IMAGE), {"n": 1}, False, True)
     change = StateChange(cwd="/work", seen={"/work/f": "ff"})
     assert result_from_wire(result_to_wire(result, change)) == (result, change)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator_tools import glob
+from orchestrator_tools import glob, search
 from orchestrator_tools.contract import ToolResult
 from orchestrator_tools.errors import NotFound, ToolError
 from orchestrator_tools.place import Place
@@ -177,6 +180,63 @@ def test_no_pattern_makes_the_matcher_slow() -> None:
     assert not glob._matcher("a*" * 30 + "b")("a" * 200)
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    names=st.sets(
+        st.lists(st.sampled_from(["a", "b.py", "c d", "é.py", ".e"]), min_size=1, max_size=3).map(
+            "/".join
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    pattern=st.sampled_from(["*.py", "**/*", "a/**", "a/*/b.py", "**/a/**/*.py", "{a,.e}/**", "?"]),
+)
+def test_finds_what_python_finds(
+    new_place: Callable[[], Place], names: set[str], pattern: str
+) -> None:
+    """On real folders the files found are those that a walk and the slow matcher find."""
+    place = new_place()
+    work = Path(place.workspace)
+    for name in sorted(names, key=len, reverse=True):
+        if not (work / name).exists():
+            with contextlib.suppress(FileExistsError, NotADirectoryError):
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / name).touch()
+    files = [str(path.relative_to(work)) for path in work.rglob("*") if path.is_file()]
+    matchers = [
+        [list(part) if part != "**" else ["*", "*"] for part in one.split("/")]
+        for one in glob.expand_braces(pattern)
+    ]
+    matchers = [one if len(one) > 1 else [["*", "*"], *one] for one in matchers]
+    expected = {name for name in files if any(fits(one, name.split("/")) for one in matchers)}
+    result = found(place, pattern)
+    shown = set(result.text.split("\n")) if result.details["files"] else set()
+    assert shown == expected
+
+
+def test_honours_ignore_files_in_any_folder(place: Place, work: Path) -> None:
+    """A .gitignore counts in a folder that is no repository, as its author meant it."""
+    (work / ".gitignore").write_text("*.log\n")
+    (work / "a.log").touch()
+    (work / "a.txt").touch()
+    assert found(place, "a.*").text == "a.txt"
+
+
+def test_says_when_the_walk_was_not_whole(
+    place: Place, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing that is ended at its limit names no cut name, and says that there is more."""
+    for number in range(40):
+        (work / f"file-{number:02}").touch()
+    monkeypatch.setattr(search, "LIMIT", 100)
+    result = found(place, "*")
+    *lines, note = result.text.split("\n")
+    assert note == "(the search was ended after 100 bytes: there is more; narrow it)"
+    assert lines
+    assert all(re.fullmatch(r"file-\d\d", line) for line in lines)
+    assert result.truncated
+
+
 def fits_part(part: Part, text: str) -> bool:
     """Match one part in the slow and simple way."""
     if not part:
@@ -213,4 +273,4 @@ def test_matches_like_the_simple_matcher(parts: list[Part], pieces: list[str]) -
     """The matcher agrees with a slow one; a pattern of one part fits at any depth."""
     pattern = "/".join("".join(part) for part in parts)
     expected = fits(parts if len(parts) > 1 else [["*", "*"], *parts], pieces)
-    assert glob._matcher(pattern)("/".join(pieces)) == expected
+    assert bool(glob._matcher(pattern)("/".join(pieces))) == expected

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from orchestrator_tools import grep
+from orchestrator_tools import grep, search
 from orchestrator_tools.contract import ToolResult
 from orchestrator_tools.errors import NotFound, ToolError
 from orchestrator_tools.grep import Arguments
-from orchestrator_tools.output import TEXT_LIMIT
+from orchestrator_tools.output import MULTILINE_LIMIT, TEXT_LIMIT
 from orchestrator_tools.place import Place
 
 FILES = {
@@ -201,7 +208,7 @@ def test_a_search_that_takes_too_long_is_ended(
     place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search over its time is ended with advice."""
-    monkeypatch.setattr(grep, "SECONDS", 0)
+    monkeypatch.setattr(search, "SECONDS", 0)
     with pytest.raises(ToolError, match="took more than 0 s; narrow it"):
         found(place, Arguments("x"))
 
@@ -213,3 +220,174 @@ def test_says_how_a_silent_failure_ended(place: Place, tree: Path) -> None:
     (tree / "rg").chmod(0o755)
     with pytest.raises(ToolError, match="rg ended with status 9"):
         found(place, Arguments("x"))
+
+
+def test_lines_come_by_path_however_many_threads_found_them(place: Place, work: Path) -> None:
+    """Content is the same from run to run: files by name, lines by number, breaks between."""
+    for number in range(60):
+        (work / f"{number:02}").write_text("match\nno\nno\nno\nmatch\n")
+    whole = Arguments("match", output_mode="content", head_limit=0, context=1)
+    expected = "\n--\n".join(
+        f"{n:02}:1:match\n{n:02}-2-no\n--\n{n:02}-4-no\n{n:02}:5:match" for n in range(60)
+    )
+    for _ in range(5):
+        assert found(place, whole).text == expected
+
+
+def test_a_name_with_a_line_end_keeps_its_lines(place: Place, work: Path) -> None:
+    """Lines are told from names by more than their look."""
+    (work / "two\nlines").write_text("x\n--\nx\n")
+    (work / "other:1:x").write_text("x\n")
+    result = found(place, CONTENT)
+    assert result.text == "other:1:x:1:x\ntwo\nlines:1:x\ntwo\nlines:3:x"
+    assert result.details["matches"] == 3
+
+
+def test_numbers_of_text_are_not_taken_for_line_numbers(place: Place, work: Path) -> None:
+    """Without line numbers, a text that begins like one is shown as it is."""
+    (work / "f").write_text("7:x\n")
+    assert found(place, replace(CONTENT, numbers=False)).text == "f:7:x"
+    assert found(place, CONTENT).text == "f:1:7:x"
+
+
+def test_says_that_a_binary_file_matches(place: Place, work: Path) -> None:
+    """A match in a binary file is told without its bytes."""
+    (work / "f").write_bytes(b"a\0\nx = 1\n")
+    assert found(place, replace(CONTENT, path="f")).text.startswith("f: binary file matches")
+
+
+def test_a_file_called_dash_is_no_stdin(place: Place, work: Path) -> None:
+    """A dash names a file, like any other name."""
+    (work / "-").write_text("x\n")
+    assert found(place, replace(CONTENT, path="-")).text == "-:1:x"
+
+
+def test_a_flood_is_bounded_while_it_comes(
+    place: Place, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Output over the limit is neither held nor lost silently, and comes out the same each time."""
+    monkeypatch.setattr(search, "LIMIT", 10_000)
+    for number in range(30):
+        (work / f"{number:02}").write_text(f"match {number}\n" * 300)
+    whole = replace(CONTENT, pattern="match", head_limit=0)
+    first = found(place, whole)
+    assert first.text.startswith("00:1:match 0\n00:2:match 0\n")
+    assert first.text.endswith("(the search was ended after 10000 bytes: there is more; narrow it)")
+    assert first.truncated
+    assert found(place, whole).text == first.text
+
+
+MEASURED = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from orchestrator_tools import grep
+from orchestrator_tools.place import Place
+place = Place(workspace=sys.argv[2], cwd=sys.argv[2], scratch="/tmp", rg=sys.argv[3], seen={})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+result = grep.run(grep.Arguments(pattern="", output_mode="content", head_limit=0), place)
+print(len(result.text), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_flood_does_not_fill_memory(place: Place, work: Path) -> None:
+    """A search that prints gigabytes costs a bounded number of them: 400 MB are printed here."""
+    block = b"x\n" * 500_000
+    with (work / "f").open("wb") as file:
+        for _ in range(40):
+            file.write(block)
+    tools = str(Path(grep.__file__).parent.parent)
+    argv = [sys.executable, "-I", "-c", MEASURED, tools, place.workspace, place.rg]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    length, kib = map(int, done.stdout.split())
+    assert length < TEXT_LIMIT + 500
+    assert kib < 250 * 1024
+
+
+def test_what_was_found_in_time_is_shown(
+    place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that is ended for its time answers with what it found until then, and says so."""
+    place.rg = str(tree / "rg")
+    (tree / "rg").write_text("#!/bin/sh\nprintf 'a.py\\0001:x = 1\\n'\nexec sleep 600\n")
+    (tree / "rg").chmod(0o755)
+    monkeypatch.setattr(search, "SECONDS", 0.5)
+    result = found(place, CONTENT)
+    assert result.text.startswith("a.py:1:x = 1\n(the search was ended after 0.5 s")
+    assert result.truncated
+
+
+@pytest.fixture
+def public(rg: str) -> Iterator[Path]:
+    """Return a folder that every user can look into, with a ripgrep in it."""
+    folder = Path(tempfile.mkdtemp(prefix="grep-", dir="/tmp"))
+    folder.chmod(0o755)
+    shutil.copy2(rg, folder / "real")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_searches_where_threads_cannot_be_had(
+    place: Place, work: Path, public: Path, processes: int
+) -> None:
+    """Where ripgrep can start none, or one, of its threads, the search goes on with one.
+
+    As root the limit is that of another user, who has no other process; a normal user has some
+    already, so that no thread at all can be had.
+    """
+    for number in range(300):
+        (work / f"{number:03}").write_text("match\n")
+    become = "setpriv --reuid=61371 --regid=61371 --clear-groups " if os.getuid() == 0 else ""
+    wrapped = f'#!/bin/sh\nexec {become}prlimit --nproc={processes} {public}/real "$@"\n'
+    (public / "rg").write_text(wrapped)
+    (public / "rg").chmod(0o755)
+    place.rg = str(public / "rg")
+    argv = [place.rg, "--threads=4", "--files-with-matches", "match", "./"]
+    with subprocess.Popen(argv, cwd=work, stdout=-3, stderr=subprocess.PIPE) as bare:
+        assert bare.stderr
+        said = b""
+        while b"failed to spawn thread" not in said and (line := bare.stderr.readline()):
+            said += line
+        bare.kill()
+    assert b"failed to spawn thread" in said, "the limit holds"
+    assert found(place, Arguments("match")).details["matches"] == 300
+    assert found(place, replace(CONTENT, pattern="match")).details["matches"] == 300
+
+
+def test_does_not_hold_a_huge_file_for_a_search_across_lines(place: Place, work: Path) -> None:
+    """A file that could not be held whole is left out of a search across lines."""
+    with (work / "huge").open("wb") as file:
+        file.write(b"x\n")
+        file.truncate(MULTILINE_LIMIT + 1)
+    (work / "small").write_text("x\n")
+    assert found(place, Arguments("x", multiline=True)).text == "small"
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    files=st.dictionaries(
+        st.sampled_from(["a", "b c", "d/e", "-f", "g:1:h"]),
+        st.lists(st.sampled_from(["x", "y x", "", "--", "1-x", "z"]), max_size=6),
+        min_size=1,
+    ),
+    context=st.integers(0, 2),
+)
+def test_content_is_what_reading_finds(
+    new_place: Callable[[], Place], files: dict[str, list[str]], context: int
+) -> None:
+    """Matching lines, with their context, are those that a simple reading of the files finds."""
+    place = new_place()
+    expected: list[str] = []
+    for name, lines in sorted(files.items()):
+        path = Path(place.workspace, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines))
+        hits = {n for n, line in enumerate(lines) if "x" in line}
+        near = [n for n in range(len(lines)) if any(abs(n - hit) <= context for hit in hits)]
+        for index, number in enumerate(near):
+            if context and expected and (index == 0 or near[index - 1] != number - 1):
+                expected.append("--")
+            mark = ":" if number in hits else "-"
+            expected.append(f"{name}{mark}{number + 1}{mark}{lines[number]}")
+    result = found(place, replace(CONTENT, context=context))
+    assert result.text == ("\n".join(expected) or "No matches")

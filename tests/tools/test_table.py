@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_runs_a_tool_by_its_names(place: Place, work: Path) -> None:
         ("", {}, "there is no tool ''"),
         ("Read", {}, "Read: .*file_path"),
         ("Edit", {"file_path": "f"}, "Edit: .*old_string.*new_string"),
-        ("Read", {"file_path": "f", "pages": "1"}, "Read has no parameter 'pages'"),
+        ("Read", {"file_path": "f", "lines": "1"}, "Read has no parameter 'lines'"),
         ("Grep", {"pattern": "x", "ignore_case": True}, "Grep has no parameter 'ignore_case'"),
     ],
 )
@@ -120,7 +121,8 @@ def test_reading_whole_gives_bytes_and_mode(work: Path) -> None:
     """A file is read with its permission bits; a missing one is not found."""
     (work / "f").write_bytes(b"\0\xff")
     (work / "f").chmod(0o640)
-    assert read_whole(str(work / "f"), "f") == (b"\0\xff", 0o640)
+    data, status = read_whole(str(work / "f"), "f")
+    assert (data, stat.S_IMODE(status.st_mode)) == (b"\0\xff", 0o640)
     with pytest.raises(NotFound, match="shown does not exist"):
         read_whole(str(work / "missing"), "shown")
 

@@ -85,6 +85,53 @@ def test_refuses_a_file_changed_since(place: Place, work: Path) -> None:
     assert (work / "f").read_text() == "theirs"
 
 
+def test_says_what_changed(place: Place, work: Path) -> None:
+    """The refusal of a file changed since shows what was seen and what is there now."""
+    (work / "f").write_text("a\nold\n")
+    look_at(place, "f")
+    (work / "f").write_text("a\ntheirs\n")
+    with pytest.raises(Changed, match=r"Read it again first\.\n.*\n-old\n\+2\ttheirs"):
+        put(place, "f", "mine")
+
+
+def test_writes_what_is_there_already(place: Place, work: Path) -> None:
+    """A file that holds the very content already loses nothing by it, read or not."""
+    (work / "f").write_text("same")
+    assert put(place, "f", "same").text == "Updated f (1 lines)"
+    assert place.change().seen == {str(work / "f"): fingerprint(b"same")}
+
+
+def test_a_file_made_meanwhile_is_left_alone(
+    place: Place, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new file never takes the place of one that something else has just made."""
+    real = os.link
+
+    def meanwhile(source: str, target: str) -> None:
+        (work / "f").write_text("theirs")
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    with pytest.raises(Changed, match="was made by something else just now"):
+        put(place, "f", "mine")
+    assert (work / "f").read_text() == "theirs"
+    assert [path.name for path in work.iterdir()] == ["f"]
+
+
+def test_writes_where_there_are_no_hard_links(
+    place: Place, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system without hard links takes new files all the same."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    put(place, "f", "x")
+    assert (work / "f").read_text() == "x"
+    assert [path.name for path in work.iterdir()] == ["f"]
+
+
 def test_takes_the_seen_files_of_earlier_calls(place: Place, work: Path) -> None:
     """What earlier calls saw counts, since the state travels with the calls."""
     (work / "f").write_text("old")

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from orchestrator import open_toolbox, open_workspace
-from orchestrator.config import SandboxSettings
 from orchestrator.errors import ConfigError, SandboxUnavailable
 from orchestrator.sandboxes import confine, landlock, seccomp
+from orchestrator.settings import SandboxSettings
 from tests.builders import git
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import done, python, sh

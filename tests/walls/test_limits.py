@@ -13,9 +13,9 @@ import anyio
 import pytest
 
 from orchestrator import OpenToolbox, open_toolbox
-from orchestrator.config import SandboxSettings
 from orchestrator.sandboxes import watch
 from orchestrator.sandboxes.groups import Groups, bounds
+from orchestrator.settings import SandboxSettings
 from tests.walls.inside import done, sh
 from tests.walls.outside import eventually, processes_with
 

@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator import open_toolbox, open_workspace
 from orchestrator.assembly.machine import make_sandbox
-from orchestrator.config import SandboxSettings
 from orchestrator.errors import ConfigError, SandboxUnavailable
 from orchestrator.sandboxes import identity
+from orchestrator.settings import SandboxSettings
 from tests.builders import git
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import done, python, sh
@@ -240,7 +240,7 @@ import os, sys
 os.setgid({user}); os.setuid({user})
 from pathlib import Path
 from orchestrator.assembly.machine import make_sandbox
-from orchestrator.config import SandboxSettings
+from orchestrator.settings import SandboxSettings
 try:
     make_sandbox(SandboxSettings(run_as="nobody"), Path("/nonexistent"))
 except Exception as error:

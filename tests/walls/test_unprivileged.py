@@ -32,6 +32,7 @@ USER = 61_337
 PLAYED = (
     "test_walls.py",
     "test_walls_answers.py",
+    "test_walls_decoding.py",
     "test_walls_kernel.py",
     "test_walls_processes.py",
     "test_untouched.py",

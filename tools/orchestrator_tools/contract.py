@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,12 @@ RESULT_LIMIT = 256 * 1024
 
 LIVE_LIMIT = 4096
 """Characters of output that one message shows while a command runs; the latest are kept."""
+
+IMAGE_LIMIT = 5 * 1000 * 1000
+"""Characters of one image in base64: what the Messages API takes."""
+
+IMAGES_LIMIT = 20
+"""Images of one result."""
 
 SEEN_LIMIT = 2000
 """Files whose last seen content is remembered; the oldest are forgotten."""
@@ -153,6 +160,9 @@ def result_from_wire(wire: Mapping[str, Any]) -> tuple[ToolResult, StateChange]:
     blocks: list[Block] = [_block(block) for block in content]
     if sum(len(block.get("text", "")) for block in blocks) > RESULT_LIMIT:
         raise ValueError(f"a result of more than {RESULT_LIMIT} characters")
+    pictures = sum(block["type"] == "image" for block in blocks)
+    if pictures > IMAGES_LIMIT or (pictures and wire.get("is_error") is True):
+        raise ValueError("a result with too many images, or an error with any")
     latest = list(seen.items())[-SEEN_LIMIT:]
     fingerprints = {plain(path)[:4096]: plain(value)[:80] for path, value in latest}
     result = ToolResult(
@@ -173,13 +183,30 @@ def _block(block: Any) -> Block:
     if isinstance(block, dict):
         if block.get("type") == "text" and isinstance(block.get("text"), str):
             return {"type": "text", "text": plain(block["text"])}
-        source = block.get("source")
-        if block.get("type") == "image" and isinstance(source, dict) and _flat(source):
-            return {"type": "image", "source": source}
+        if block.get("type") == "image":
+            return _image(block.get("source"))
     raise ValueError("a block that is neither text nor image")
 
 
-def _flat(source: dict[str, Any]) -> bool:
-    """Tell whether an image's source is a few words and its data, as any encoder can take it."""
-    words = [*source, *source.values()]
-    return len(source) <= 4 and all(isinstance(one, str) and one.isascii() for one in words)
+def _image(source: Any) -> Block:
+    """Read an image that comes from inside: one that the service would refuse ends every request.
+
+    Its first bytes are looked at, no more: it is not decoded on this side.
+    """
+    media = source.get("media_type") if isinstance(source, dict) else None
+    data = source.get("data") if isinstance(source, dict) else None
+    if not isinstance(media, str) or not isinstance(data, str) or len(data) > IMAGE_LIMIT:
+        raise ValueError("a block that is no image, or too large a one")
+    from orchestrator_tools import images
+
+    try:
+        content = binascii.a2b_base64(data)
+    except ValueError:
+        raise ValueError("a block whose image is not base64") from None
+    made = images.block(content, media)
+    picture = images.inspect(content)
+    if made["source"]["data"] != data or picture is None or picture.media != media:
+        raise ValueError("a block whose image is not what it says")
+    if media not in images.TAKEN or not images.fits(content, picture):
+        raise ValueError("a block whose image cannot be sent")
+    return made

@@ -6,11 +6,12 @@ import fnmatch
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any, Callable
 
+from orchestrator_tools import search
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import NotFound, ToolError
-from orchestrator_tools.grep import newest_first, run_bounded
+from orchestrator_tools.output import GLOB_ALTERNATIVES, GLOB_FILES, GLOB_PARTS, shown_text
 from orchestrator_tools.place import Place
 
 NAME = "Glob"
@@ -18,8 +19,7 @@ EFFECT = "none"
 DESCRIPTION = (
     'Find files by pattern, e.g. "src/**/*.{py,toml}", newest first. Ignored files are left out.'
 )
-MOST = 100
-ALTERNATIVES = 64
+Fits = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -38,30 +38,26 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
     if not os.path.isdir(folder):
         raise NotFound(f"{shown} is not a folder")
     matchers = [_matcher(one) for one in expand_braces(pattern)]
-    argv = [
-        place.rg,
-        "--no-config",
-        "--files",
-        "--hidden",
-        "--no-messages",
-        "--glob=!.git",
-        "--null",
-    ]
-    output, _, _ = run_bounded(argv, folder)
-    names = [name.decode("utf-8", "surrogateescape") for name in output.split(b"\0") if name]
-    names = [name.removeprefix("./") for name in names]
-    found = newest_first([name for name in names if any(m(name) for m in matchers)], folder)
-    return _answer(found, folder, place)
+    argv = [place.rg, *search.FLAGS, "--files", search.NO_GIT, "--null"]
+    ended = search.run(argv, folder)
+    names = ended.output.decode("utf-8", "surrogateescape").split("\0")
+    names.pop()  # what follows the last NUL: nothing, or a name that was cut
+    if len(matchers) == 1:
+        found = list(filter(matchers[0], names))
+    else:
+        found = [name for name in names if any(fits(name) for fits in matchers)]
+    return _answer(search.newest_first(found, folder), folder, place, search.note(ended))
 
 
-def _answer(found: list[str], folder: str, place: Place) -> ToolResult:
+def _answer(found: list[str], folder: str, place: Place, note: str) -> ToolResult:
     if not found:
-        return text_result("No files found", files=0)
-    shown = [place.shown(os.path.join(folder, name)) for name in found[:MOST]]
-    text = "\n".join(shown).encode("utf-8", "replace").decode("utf-8")
-    if len(found) > MOST:
-        text += f"\n({MOST} of {len(found)} files; narrow the pattern to see the others)"
-    return text_result(text, files=len(found), truncated=len(found) > MOST)
+        return text_result(f"No files found{note}", files=0, truncated=bool(note))
+    shown = [place.shown(os.path.join(folder, name)) for name in found[:GLOB_FILES]]
+    text = shown_text("\n".join(shown))
+    more = len(found) > GLOB_FILES
+    if more:
+        text += f"\n({GLOB_FILES} of {len(found)} files; narrow the pattern to see the others)"
+    return text_result(text + note, files=len(found), truncated=more or bool(note))
 
 
 def _split_absolute(pattern: str) -> tuple[str, str]:
@@ -81,8 +77,8 @@ def expand_braces(pattern: str) -> list[str]:
     done: list[str] = []
     waiting = [pattern]
     while waiting:
-        if len(done) + len(waiting) > ALTERNATIVES:
-            raise ToolError(f"the pattern has more than {ALTERNATIVES} alternatives")
+        if len(done) + len(waiting) > GLOB_ALTERNATIVES:
+            raise ToolError(f"the pattern has more than {GLOB_ALTERNATIVES} alternatives")
         one = waiting.pop()
         inner = re.search(r"\{([^{}]*)\}", one)
         if inner is None or "," not in inner.group(1):
@@ -93,38 +89,61 @@ def expand_braces(pattern: str) -> list[str]:
     return done
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def _matcher(pattern: str) -> Fits:
     """Compile a pattern; ``**`` stands for any number of folders, none included."""
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    if len(parts) > 32:
-        raise ToolError("the pattern has more than 32 parts")
+    if len(parts) > GLOB_PARTS:
+        raise ToolError(f"the pattern has more than {GLOB_PARTS} parts")
     if "/" not in pattern:
         parts = ["**", *parts]
-    tests = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts]
+    tests: list[Any] = []
+    for part in parts:
+        if part != "**":
+            tests.append(re.compile(fnmatch.translate(part)).match)
+        elif not tests or tests[-1] is not None:
+            tests.append(None)
+    if tests.count(None) > 1:
+        return _anywhere(tests)
+    if None not in tests:
+        return _between(tests, None, [])
+    at = tests.index(None)
+    return _between(tests[:at], at, tests[at + 1 :])
+
+
+def _between(head: list[Any], stars: int | None, tail: list[Any]) -> Fits:
+    """Match what stands before and after the only ``**``, or the whole where there is none."""
+    if stars == 0 and len(tail) == 1:
+        fits_last = tail[0]
+        return lambda name: fits_last(name[name.rfind("/") + 1 :])
+    least = len(head) + (len(tail) or stars is not None)
 
     def matches(name: str) -> bool:
         pieces = name.split("/")
-        memo: dict[tuple[int, int], bool] = {}
+        if len(pieces) < least or (stars is None and len(pieces) != least):
+            return False
+        last = pieces[len(pieces) - len(tail) :]
+        return all(fits(piece) for fits, piece in zip(head, pieces)) and all(
+            fits(piece) for fits, piece in zip(tail, last)
+        )
 
-        def at(part: int, piece: int) -> bool:
-            key = (part, piece)
-            if key not in memo:
-                memo[key] = step(part, piece)
-            return memo[key]
+    return matches
 
-        def step(part: int, piece: int) -> bool:
-            if part == len(tests):
-                return piece == len(pieces)
-            test = tests[part]
-            if test is None:
-                last = part == len(tests) - 1
-                return (last and piece < len(pieces)) or any(
-                    at(part + 1, later) for later in range(piece, len(pieces))
-                )
-            return (
-                piece < len(pieces) and bool(test.match(pieces[piece])) and at(part + 1, piece + 1)
-            )
 
-        return at(0, 0)
+def _anywhere(tests: list[Any]) -> Fits:
+    """Match a pattern with several ``**``, in a time that only their number multiplies."""
+
+    def matches(name: str) -> bool:
+        pieces = name.split("/")
+        # Which numbers of pieces can have been used up by the parts so far.
+        used = {0}
+        for index, fits in enumerate(tests):
+            if fits is None:
+                last = index == len(tests) - 1
+                used = set(range(min(used) + last, len(pieces) + 1))
+            else:
+                used = {at + 1 for at in used if at < len(pieces) and fits(pieces[at])}
+            if not used:
+                return False
+        return len(pieces) in used
 
     return matches

@@ -1,7 +1,8 @@
 """The server that runs the tools: reads a call, runs it, writes the result.
 
-It keeps nothing between calls but the processes it started in the background. One thread a
-call, so that reads run side by side; the host sends writes one after the other.
+It keeps nothing between calls but the processes it started in the background, and a bounded
+memory of files that the agent saw, on which nothing depends. One thread a call, so that reads run
+side by side; the host sends writes one after the other.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from orchestrator_tools.contract import (
 )
 from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.place import Place
+from orchestrator_tools.recall import Recall
 
 PR_SET_DUMPABLE = 4
 
@@ -40,6 +42,7 @@ class Server:
         self._git = environment.get("ORCHESTRATE_GIT", "")
         self._scratch = environment.get("TMPDIR", "/tmp")
         self._rg = environment.get("ORCHESTRATE_RG", "rg")
+        self._recall = Recall()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": lambda _: {},
             "call": self._call,
@@ -107,6 +110,7 @@ class Server:
             rg=self._rg,
             seen=message.get("seen") or {},
             show=partial(self._show, _number(message)) if message.get("live") is True else None,
+            recall=self._recall,
         )
         result = self._result(str(message.get("tool")), message.get("arguments") or {}, place)
         return result_to_wire(result, place.change())
@@ -125,6 +129,7 @@ class Server:
             scratch=self._scratch,
             rg=self._rg,
             seen=message.get("seen") or {},
+            recall=self._recall,
         )
         path = os.path.realpath(place.path(str(arguments.get("file_path"))))
         if (message.get("after") or {}).get(path) not in {None, place.now(path)}:

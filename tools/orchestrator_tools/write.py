@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import Changed, ToolError
-from orchestrator_tools.place import Place, fingerprint, read_whole, replace_file
+from orchestrator_tools.place import Place, read_whole, replace_file
 
 NAME = "Write"
 EFFECT = "repeatable"
@@ -28,18 +28,17 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
     path = place.path(arguments.file_path)
     shown = place.shown(path)
     data = arguments.content.encode("utf-8", "surrogatepass")
-    mode = None
+    status = None
     existed = os.path.lexists(path)
     if existed and not os.path.exists(path):
         raise ToolError(f"{shown} is a link to nothing; remove it first")
     if existed:
-        old, mode = read_whole(path, shown)
-        seen = place.last_seen(path)
-        if seen is None and old:
-            raise Changed(f"{shown} exists and has not been read yet; Read it first")
-        if old and seen != fingerprint(old):
-            raise Changed(f"{shown} has changed since it was last read; Read it again first")
-    replace_file(path, data, mode)
+        old, status = read_whole(path, shown)
+        if old and old != data:
+            if place.last_seen(path) is None:
+                raise Changed(f"{shown} exists and has not been read yet; Read it first")
+            place.require_unchanged(path, old)
+    replace_file(path, data, status, new=not existed)
     place.note(path, data)
     lines = arguments.content.count("\n") + (not arguments.content.endswith("\n"))
     lines = lines if arguments.content else 0

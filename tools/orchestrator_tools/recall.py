@@ -1,0 +1,42 @@
+"""What the agent last saw of files, kept a while to say what has changed since.
+
+A convenience of one life of the server: nothing depends on it, and a server that was started anew
+only says that a file has changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from orchestrator_tools.output import RECALL_LIMIT
+
+
+class Recall:
+    """A bounded number of bytes of contents by their fingerprint; the oldest are forgotten."""
+
+    def __init__(self, limit: int = RECALL_LIMIT) -> None:
+        self._limit = limit
+        self._size = 0
+        self._contents: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, fingerprint: str, data: bytes) -> None:
+        """Keep a content, unless it is so large that it would push out most others."""
+        if len(data) > self._limit // 4:
+            return
+        with self._lock:
+            known = self._contents.pop(fingerprint, None)
+            self._size += len(data) - len(known or b"")
+            self._contents[fingerprint] = data
+            while self._size > self._limit:
+                _, oldest = self._contents.popitem(last=False)
+                self._size -= len(oldest)
+
+    def of(self, fingerprint: str) -> bytes | None:
+        """Return a content, if it is still kept."""
+        with self._lock:
+            data = self._contents.get(fingerprint)
+            if data is not None:
+                self._contents.move_to_end(fingerprint)
+            return data
