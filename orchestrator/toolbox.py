@@ -41,8 +41,10 @@ PULSE_S = 5.0
 PULSE_WAIT_S = 20.0
 """A server that has not even said that by then was stopped, or starved: it is started anew."""
 
-NOISE_LIMIT = 4 * LINE_LIMIT
-"""Bytes that answer nothing, after which the server is taken to be somebody else's."""
+NOISE_LIMIT = 2 * LINE_LIMIT
+"""Bytes between two answers that are neither, after which the server is somebody else's."""
+NOISE_LEAST = 1024
+"""What a line of noise counts at least, however short: each costs a look."""
 SHOW_EVERY_S = 0.1
 """Output of a running call that comes faster than this is not shown."""
 
@@ -288,7 +290,7 @@ class _Session:
         try:
             answer = decode_line(line)
         except ValueError:
-            self._noise += len(line) + 1
+            self._noise += max(len(line), NOISE_LEAST)
             return
         if answer.get("ready") is True and not self._ready.is_set():
             self._ready.set()
@@ -298,8 +300,9 @@ class _Session:
         if question is not None and question.answer is None and "output" not in answer:
             question.answer = answer
             question.arrived.set()
+            self._noise = 0
         elif question is None or not _shown(question, answer.get("output")):
-            self._noise += len(line) + 1
+            self._noise += max(len(line), NOISE_LEAST)
 
     def _end(self) -> None:
         self.ended = True

@@ -13,6 +13,7 @@ import anyio.to_thread
 from orchestrator import config as configuration
 from orchestrator import toolbox, workspaces
 from orchestrator.assembly.machine import make_private, make_sandbox
+from orchestrator.assembly.scratch import Scratch, pin_of
 from orchestrator.collect import Collector
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError, WorkspaceError
@@ -21,7 +22,6 @@ from orchestrator.records import (
     Mount,
     SandboxSpec,
 )
-from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository, locate
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import ToolResult, ToolState
@@ -152,7 +152,7 @@ async def open_toolbox(
     sandbox = make_sandbox(sandbox_backend, place.absolute())
     await sandbox.check()
     async with AsyncExitStack() as stack:
-        scratch = stack.enter_context(_Scratch(place.absolute()))
+        scratch = stack.enter_context(Scratch(place.absolute()))
         inside = workspaces.WORKSPACE if sandbox.maps_paths else str(top)
         spec = _in_place(top, scratch, inside, sandbox)
         server = toolbox.ToolServer(sandbox, lambda: spec, workspaces.boot_argv(sandbox))
@@ -207,7 +207,7 @@ async def open_workspace(
     sandbox = make_sandbox(sandbox_backend, place)
     await sandbox.check()
     async with AsyncExitStack() as stack:
-        scratch = stack.enter_context(_Scratch(place))
+        scratch = stack.enter_context(Scratch(place, repository))
         workspace = Workspace(
             scratch / "workspace",
             repository=repository,
@@ -216,28 +216,9 @@ async def open_workspace(
             sandbox=sandbox,
             identity="toolbox",
         )
-        pin = f"refs/orchestrate/{scratch.name}"
-        repository.set_ref(f"{pin}/base", commit)
-        stack.callback(repository.delete_refs, f"{pin}/")
+        repository.set_ref(f"{pin_of(scratch)}base", commit)
+        stack.callback(repository.delete_refs, pin_of(scratch))
         await anyio.to_thread.run_sync(workspace.create)
         server = toolbox.ToolServer(sandbox, workspace.spec, workspaces.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
         yield OpenWorkspace(workspace, server, repository)
-
-
-class _Scratch:
-    """A private folder with a home and a tmp, gone when the block ends."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-
-    def __enter__(self) -> Path:
-        import tempfile
-
-        self._folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=self._state))
-        for name in ("home", "tmp"):
-            (self._folder / name).mkdir(mode=0o700)
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        remove_tree(self._folder)

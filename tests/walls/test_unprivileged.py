@@ -36,6 +36,8 @@ PLAYED = (
     "test_walls_processes.py",
     "test_untouched.py",
     "test_overblocking.py",
+    "test_live_output.py",
+    "test_many_toolboxes.py",
 )
 NEEDED = ("issue-orchestrator", "hypothesis", "pytest", "pytest-asyncio")
 LEFT_OUT = {"anthropic"}
@@ -141,6 +143,8 @@ def play(program: str, folder: Path, own: Path) -> ET.Element:
         "-m",
         "pytest",
         "-q",
+        "-m",
+        "not heavy",
         "-p",
         "no:cacheprovider",
         "-p",
