@@ -37,6 +37,7 @@ PLAYED = (
     "test_untouched.py",
     "test_overblocking.py",
     "test_live_output.py",
+    "test_ordinary_programs.py",
     "test_many_toolboxes.py",
 )
 NEEDED = ("issue-orchestrator", "hypothesis", "pytest", "pytest-asyncio")
