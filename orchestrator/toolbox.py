@@ -81,7 +81,7 @@ class ToolServer:
         self._spec = spec
         self._argv = tuple(argv)
         self._prepare = prepare
-        self._starting = anyio.Lock()
+        self._starting = anyio.Lock(fast_acquire=True)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._session: _Session | None = None
 
@@ -212,7 +212,7 @@ class _Session:
         self._waiting: dict[str, _Question] = {}
         self._noise = 0
         self._ready = anyio.Event()
-        self._sending = anyio.Lock()
+        self._sending = anyio.Lock(fast_acquire=True)
         self._read_out = anyio.Event()
         self.ended = False
 

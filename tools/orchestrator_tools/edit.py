@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 
 from orchestrator_tools.contract import ToolResult, text_result
@@ -94,5 +93,7 @@ def _nearest(lines: list[str], wanted: list[str]) -> int:
     stripped = [cut_line(line.strip(), 300) for line in lines]
     if anchor in stripped:
         return max(stripped.index(anchor) - offset, 0)
+    import difflib
+
     close = difflib.get_close_matches(anchor[:300], stripped[:4000], n=1, cutoff=0.6)
     return max(stripped.index(close[0]) - offset, 0) if close else -1
