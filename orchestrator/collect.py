@@ -8,7 +8,7 @@ import anyio.to_thread
 
 from orchestrator.repository import Repository
 from orchestrator.snapshots import operation
-from orchestrator.toolbox import ToolServer
+from orchestrator.toolserver import ToolServer
 from orchestrator.workspaces import Workspace
 
 

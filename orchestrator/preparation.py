@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from orchestrator import toolbox
+from orchestrator import toolserver
 from orchestrator.egress.allowed import EgressLimits, Host
 from orchestrator.egress.opening import opened, told
 from orchestrator.errors import RepositoryRefused
@@ -147,7 +147,7 @@ class Preparation:
         return await self.setups.kept(self._run.base_commit) is None
 
     async def prepare(
-        self, launch: Callable[[], Awaitable[toolbox.Ask]], *, interrupted: bool
+        self, launch: Callable[[], Awaitable[toolserver.Ask]], *, interrupted: bool
     ) -> None:
         """Pin the base, so that no gc takes it away, and have the workspace where it was.
 

@@ -12,21 +12,18 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from orchestrator import prompts, toolbox, workspaces
+from orchestrator import prompts, toolbox, toolserver, workspaces
 from orchestrator.agent import Agent, Ending, Patience
 from orchestrator.change import CommittedChange
 from orchestrator.collect import CollectedWork, Collector
-from orchestrator.delivery import deliver_branch
+from orchestrator.conclusion import Conclusion
 from orchestrator.errors import (
-    DeliveryRefused,
     JournalError,
     OrchestratorError,
     only,
 )
 from orchestrator.events import (
     AUTHOR,
-    BranchIntended,
-    BranchSet,
     Collected,
     Event,
     ModelReplied,
@@ -40,10 +37,11 @@ from orchestrator.events import (
 from orchestrator.judging import judge_change
 from orchestrator.limits import Ledger
 from orchestrator.outcomes import STATUS, Outcomes
+from orchestrator.permissions import Permissions
 from orchestrator.ports import Clock, Gate, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs, Preparation
 from orchestrator.prices import Model
-from orchestrator.records import PARKED, AgentDefinition, DiffStat, Outcome, Run, Verdict
+from orchestrator.records import PARKED, AgentDefinition, Outcome, Run, Verdict
 from orchestrator.repository import Repository
 from orchestrator.session import Session, words_of
 from orchestrator.snapshots import ServerSnapshots
@@ -137,7 +135,7 @@ class Runner:
             show=show,
             clock=means.clock,
         )
-        self._server = toolbox.ToolServer(
+        self._server = toolserver.ToolServer(
             means.sandbox,
             self._preparation.spec,
             workspaces.boot_argv(means.sandbox),
@@ -200,21 +198,14 @@ class Runner:
                 return await self._stopped(ending)
             collected = await self._collect(agent.session)
             if not collected.changed:
-                return await self._finish(
-                    self._outcomes.of(
-                        "needs_human",
-                        ending.words,
-                        error="the agent changed nothing",
-                        hint="read its last words; say more in the issue and run it with --new",
-                    )
-                )
+                return await self._conclusion().unchanged(ending.words)
             verdicts = await self._judge(collected)
             failed = [one for one in verdicts if one.state == "failed"]
             if not failed:
-                return await self._deliver(ending, collected, verdicts)
+                return await self._conclusion().delivered(ending.words, collected, verdicts)
             left = self._means.gate_rounds - collected.round
             if left < 0:
-                return await self._gates_failed(ending, collected, verdicts)
+                return await self._conclusion().gates_failed(ending.words, collected, verdicts)
             for verdict in failed:
                 self._show(Notice(f"gate {verdict.gate} failed: {verdict.reason}"))
             agent.prompt(prompts.gate_message(failed, left), "gates")
@@ -231,8 +222,9 @@ class Runner:
         cwd = self._workspace.layout.workspace
         session = Session.rebuilt(AUTHOR, self._events, cwd)
         if session is None:
-            allowed = self._allowed()
-            head = encode_head(prompts.system_prompt(self._definition), toolbox.specs(allowed))
+            specs = toolbox.specs(self._permissions().names)
+            prompt = prompts.system_prompt(self._definition)
+            head = encode_head(prompt, specs, self._definition.effort)
             opened = TranscriptOpened(AUTHOR, head)
             await self._emit(opened)
             session = Session.rebuilt(AUTHOR, [opened], cwd)
@@ -241,17 +233,18 @@ class Runner:
         self._interrupted = session.reply is not None
         return session
 
-    def _allowed(self) -> list[str]:
-        names = [spec.name for spec in toolbox.specs(toolbox.every_tool())]
-        tools = self._definition.tools
-        return [name for name in names if tools is None or name in tools]
+    def _permissions(self) -> Permissions:
+        layout = self._workspace.layout
+        return toolbox.permissions_of(
+            self._definition, workspace=layout.workspace, home=layout.home
+        )
 
     def _agent(self, session: Session, snapshots: ServerSnapshots) -> Agent:
         return Agent(
             session=session,
             model=self._run.model,
             client=self._means.client,
-            tools=toolbox.Toolbox(self._server, self._definition.tools),
+            tools=toolbox.Toolbox(self._server, self._permissions()),
             ledger=self._ledger,
             snapshots=snapshots,
             notes=lambda: [*snapshots.notes(), *self._preparation.notes()],
@@ -279,7 +272,7 @@ class Runner:
 
     # -- the workspace ---------------------------------------------------------------------
 
-    async def _prepare(self, launch: Callable[[], Awaitable[toolbox.Ask]]) -> None:
+    async def _prepare(self, launch: Callable[[], Awaitable[toolserver.Ask]]) -> None:
         """Have the workspace ready, and where it was, when the server is to serve."""
         await self._preparation.prepare(launch, interrupted=self._interrupted)
         self._interrupted = False
@@ -351,60 +344,14 @@ class Runner:
 
     # -- ends ------------------------------------------------------------------------------
 
-    async def _deliver(
-        self, ending: Ending, collected: Collected, verdicts: Sequence[Verdict]
-    ) -> Outcome:
-        branch, commit = self._run.branch, collected.commit
-        if not any(isinstance(e, BranchSet) for e in self._events):
-            intent = BranchIntended(branch, commit)
-            try:
-                await deliver_branch(
-                    self._means.repository,
-                    branch,
-                    commit,
-                    self._emit,
-                    intended=intent in self._events,
-                )
-            except DeliveryRefused as refused:
-                return await self._undelivered(refused, ending, collected, verdicts)
-        tested = any(one.tests for one in verdicts)
-        notes = collected.notes
-        if not tested:
-            notes = (*notes, "nothing was tested: no gate executed a test")
-        outcome = self._outcomes.of("done", ending.words, branch=branch, commit=commit, notes=notes)
-        return await self._finish(await self._with_work(outcome, commit, verdicts))
-
-    async def _undelivered(
-        self,
-        refused: DeliveryRefused,
-        ending: Ending,
-        collected: Collected,
-        verdicts: Sequence[Verdict],
-    ) -> Outcome:
-        """End with judged work that has no branch: what stands in its way is a person's."""
-        outcome = self._outcomes.of(
-            "needs_human",
-            ending.words,
-            commit=collected.commit,
-            error=str(refused),
-            hint=refused.hint,
-            notes=collected.notes,
+    def _conclusion(self) -> Conclusion:
+        return Conclusion(
+            self._run,
+            repository=self._means.repository,
+            outcomes=self._outcomes,
+            emit=self._emit,
+            events=self._events,
         )
-        return await self._finish(await self._with_work(outcome, collected.commit, verdicts))
-
-    async def _gates_failed(
-        self, ending: Ending, collected: Collected, verdicts: Sequence[Verdict]
-    ) -> Outcome:
-        failed = ", ".join(one.gate for one in verdicts if one.state == "failed")
-        outcome = self._outcomes.of(
-            "gate_failed",
-            ending.words,
-            commit=collected.commit,
-            error=f"failed: {failed}",
-            hint=f"the work is kept: git branch NAME {self._refs}/head",
-            notes=collected.notes,
-        )
-        return await self._finish(await self._with_work(outcome, collected.commit, verdicts))
 
     async def _stopped(self, ending: Ending) -> Outcome:
         outcome = self._outcomes.of(
@@ -412,7 +359,7 @@ class Runner:
         )
         if outcome.status in PARKED:
             return outcome
-        return await self._finish(await self._rescued(outcome))
+        return await self._conclusion().finished(await self._rescued(outcome))
 
     async def _rescued(self, outcome: Outcome) -> Outcome:
         """Keep work that nobody judged under a ref, where there is any."""
@@ -425,18 +372,7 @@ class Runner:
             return outcome
         hint = f"its work is kept: git branch NAME {self._refs}/head"
         kept = dataclasses.replace(outcome, commit=work.commit, hint=outcome.hint or hint)
-        return await self._with_work(kept, work.commit, ())
-
-    async def _with_work(
-        self, outcome: Outcome, commit: str, verdicts: Sequence[Verdict]
-    ) -> Outcome:
-        stat = self._means.repository.diff_stat
-        diff: DiffStat = await anyio.to_thread.run_sync(stat, self._run.base_commit, commit)
-        return dataclasses.replace(outcome, diff=diff, verdicts=tuple(verdicts))
-
-    async def _finish(self, outcome: Outcome) -> Outcome:
-        await self._emit(RunFinished(outcome))
-        return outcome
+        return await self._conclusion().with_work(kept, work.commit, ())
 
     async def _broken_off(self, error: BaseException) -> Outcome:
         """Turn what was raised into an outcome; what must pass, passes."""
@@ -445,4 +381,4 @@ class Runner:
         last = next((e for e in reversed(self._events) if isinstance(e, ModelReplied)), None)
         words = words_of(last) if last else ""
         outcome = self._outcomes.of_error(error, words, work=self._workspace.work)
-        return outcome if outcome.status in PARKED else await self._finish(outcome)
+        return outcome if outcome.status in PARKED else await self._conclusion().finished(outcome)

@@ -197,6 +197,9 @@ class Scheduler:
         agent = self._plans.roster()[route.agent]
         model, scripted = self._plans.model_for(agent, wish.model)
         limits = self._plans.limits(wish, None)
+        if agent.max_turns is not None and wish.limit_turns is None:
+            turns = min(limits.turns or agent.max_turns, agent.max_turns)
+            limits = dataclasses.replace(limits, turns=turns)
         run_id = f"{issue.key}-{secrets.token_hex(4)}"
         base, branch = await self._plans.place(issue)
         attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1

@@ -17,6 +17,7 @@ from orchestrator import toolbox
 from orchestrator.errors import OrchestratorError, WorkspaceError, only
 from orchestrator.events import AUTHOR, Event, ModelReplied, SnapshotTaken, ToolsReturned
 from orchestrator.session import Session, calls_of
+from orchestrator.toolserver import Ask, ServerGone, ToolServer
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import StateChange, ToolState
 
@@ -27,7 +28,7 @@ RESTARTED = "The sandbox was started anew: processes in the background are gone,
 
 async def put_back(
     workspace: Workspace,
-    launch: Callable[[], Awaitable[toolbox.Ask]],
+    launch: Callable[[], Awaitable[Ask]],
     events: Sequence[Event],
     *,
     interrupted: bool,
@@ -58,10 +59,10 @@ async def put_back(
         await _redo(ask, events, after=at, cwd=workspace.layout.workspace)
 
 
-async def _made(workspace: Workspace, launch: Callable[[], Awaitable[toolbox.Ask]]) -> toolbox.Ask:
+async def _made(workspace: Workspace, launch: Callable[[], Awaitable[Ask]]) -> Ask:
     """Fill the work tree while the server starts."""
     fresh = await anyio.to_thread.run_sync(workspace.lay_out)
-    started: list[toolbox.Ask] = []
+    started: list[Ask] = []
     try:
         async with anyio.create_task_group() as tasks:
             if fresh:
@@ -73,7 +74,7 @@ async def _made(workspace: Workspace, launch: Callable[[], Awaitable[toolbox.Ask
     return started[0]
 
 
-async def _redo(ask: toolbox.Ask, events: Sequence[Event], *, after: int, cwd: str) -> None:
+async def _redo(ask: Ask, events: Sequence[Event], *, after: int, cwd: str) -> None:
     """Repeat the writes and edits of the finished turns that came after the last snapshot."""
     state = ToolState(cwd=cwd)
     specs = toolbox.specs(toolbox.every_tool())
@@ -92,11 +93,11 @@ async def _redo(ask: toolbox.Ask, events: Sequence[Event], *, after: int, cwd: s
         state = state.after(StateChange(cwd=event.cwd, seen=event.seen))
 
 
-async def _asked(ask: toolbox.Ask, message: Mapping[str, object]) -> dict[str, Any]:
+async def _asked(ask: Ask, message: Mapping[str, object]) -> dict[str, Any]:
     try:
         with anyio.fail_after(OPERATION_S):
             answer = await ask(message)
-    except (toolbox.ServerGone, TimeoutError, ValueError) as error:
+    except (ServerGone, TimeoutError, ValueError) as error:
         raise WorkspaceError(f"the workspace cannot be put back: {error}") from None
     if "error" in answer:
         raise WorkspaceError(
@@ -111,7 +112,7 @@ class ServerSnapshots:
 
     def __init__(
         self,
-        server: toolbox.ToolServer,
+        server: ToolServer,
         emit: Callable[..., Awaitable[None]],
         tasks: anyio.abc.TaskGroup,
     ) -> None:
@@ -178,7 +179,7 @@ class ServerSnapshots:
             done.set()
 
 
-async def operation(server: toolbox.ToolServer, message: dict[str, object]) -> dict[str, Any]:
+async def operation(server: ToolServer, message: dict[str, object]) -> dict[str, Any]:
     """Have the server do one thing to the workspace; the second try is made where nothing runs.
 
     Returns:
@@ -191,7 +192,7 @@ async def operation(server: toolbox.ToolServer, message: dict[str, object]) -> d
     for restarted in (False, True):
         try:
             answer = await server.ask(message, seconds=OPERATION_S)
-        except toolbox.ServerGone as gone:
+        except ServerGone as gone:
             failure = str(gone)
             continue
         if "error" not in answer:

@@ -2,360 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anyio
-import anyio.abc
-
 from orchestrator import arguments
-from orchestrator.errors import SandboxUnavailable, only
-from orchestrator.ports import Sandbox, SandboxProcess
-from orchestrator.records import SandboxSpec
+from orchestrator.permissions import PATHS, Permissions
+from orchestrator.records import AgentDefinition
+from orchestrator.toolserver import ServerGone, Show, ToolServer
 from orchestrator_tools import bash, table
 from orchestrator_tools.contract import (
-    LINE_LIMIT,
-    LIVE_LIMIT,
     StateChange,
     ToolResult,
     ToolSpec,
     ToolState,
-    decode_line,
-    encode_line,
     plain,
     result_from_wire,
     text_result,
 )
 from orchestrator_tools.errors import Exhausted
 
-START_S = 30.0
-CLOSE_S = 2.0
 CALL_S = 90.0
 MARGIN_S = 15.0
-PULSE_S = 5.0
-"""After this long without an answer the server is asked whether it still listens."""
-PULSE_WAIT_S = 20.0
-"""A server that has not even said that by then was stopped, or starved: it is started anew."""
-
-NOISE_LIMIT = 4 * LINE_LIMIT
-"""Bytes that answer nothing, after which the server is taken to be somebody else's."""
-SHOW_EVERY_S = 0.1
-"""Output of a running call that comes faster than this is not shown."""
-
-Show = Callable[[str], None]
-Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
-Prepare = Callable[[Callable[[], Awaitable[Ask]]], Awaitable[None]]
-
-
-class ServerGone(Exception):
-    """The tool server ended, or no longer answers, while a call waited for it."""
-
-
-class ToolServer:
-    """The server inside one sandbox: started when needed, restarted when something ended it.
-
-    Used as an async context manager; when the block ends, everything inside the sandbox ends.
-
-    Args:
-        sandbox: the walls.
-        spec: tells what they show; asked anew at every start.
-        argv: the command that starts the server inside.
-        prepare: called with what starts the process, the first time; it makes the workspace.
-    """
-
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        spec: Callable[[], SandboxSpec],
-        argv: Sequence[str],
-        *,
-        prepare: Prepare | None = None,
-    ) -> None:
-        self._sandbox = sandbox
-        self._spec = spec
-        self._argv = tuple(argv)
-        self._prepare = prepare
-        self._starting = anyio.Lock()
-        self._tasks: anyio.abc.TaskGroup | None = None
-        self._session: _Session | None = None
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[ToolServer]:
-        """Run the block with the server at hand."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                try:
-                    yield self
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await self.stop()
-                    tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            # The block's own error, as it was raised.
-            raise only(group) from None
-
-    async def stop(self) -> None:
-        """End the server and everything inside its sandbox; the next request starts it anew."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def start(self) -> None:
-        """Start the server ahead of the first call.
-
-        Raises:
-            SandboxUnavailable: it does not start.
-        """
-        await self._alive()
-
-    async def ask(
-        self, message: Mapping[str, Any], *, seconds: float, show: Show | None = None
-    ) -> dict[str, Any]:
-        """Send one message and return its answer.
-
-        Args:
-            message: the operation and what it needs.
-            seconds: after which it is given up.
-            show: is given what the operation says on the way.
-
-        Raises:
-            ServerGone: the server ended, or did not answer in time; the next call restarts it.
-            SandboxUnavailable: it cannot be started.
-        """
-        ended = self._session
-        if ended is not None and ended.ended and ended.reason:
-            # Between two calls: told once, so that what is missing now is no riddle.
-            await self._drop(ended)
-            raise ServerGone(ended.reason)
-        session = await self._alive()
-        try:
-            with anyio.fail_after(seconds):
-                answer = await session.ask(message, show)
-            session.require_within_limits()
-        except TimeoutError:
-            await self._drop(session)
-            raise ServerGone(f"no answer within {seconds:g} s") from None
-        except ServerGone:
-            await self._drop(session)
-            raise
-        return answer
-
-    async def _drop(self, session: _Session) -> None:
-        if self._session is session:
-            self._session = None
-        await session.close()
-
-    async def _alive(self) -> _Session:
-        async with self._starting:
-            if self._session is None or self._session.ended:
-                if self._prepare is None:
-                    await self._launch()
-                else:
-                    try:
-                        await self._prepare(self._launch)
-                    except BaseException:
-                        # A server over a workspace that is not whole must not serve anybody.
-                        with anyio.CancelScope(shield=True):
-                            await self.stop()
-                        raise
-                    self._prepare = None
-            if self._session is None:
-                raise SandboxUnavailable("the tool server did not start")
-            return self._session
-
-    async def _launch(self) -> Ask:
-        if self._tasks is None:
-            raise SandboxUnavailable("the tool server is used outside its block")
-        session = await self._begin()
-        self._tasks.start_soon(session.read)
-        self._session = session
-        await session.wait_ready()
-        return session.ask
-
-    async def _begin(self) -> _Session:
-        """Start the process with a channel of its own.
-
-        The first process inside a sandbox holds the three standard streams, and a command could
-        open them there: the channel is none of them.
-        """
-        ours, theirs = socket.socketpair()
-        try:
-            number = theirs.fileno()
-            spec = self._spec()
-            told = (*spec.environment, ("ORCHESTRATE_CHANNEL", str(number)))
-            spec = dataclasses.replace(spec, environment=told)
-            process = await self._sandbox.start(self._argv, spec, pass_fds=(number,))
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return _Session(process, await anyio.abc.UNIXSocketStream.from_socket(ours))
-
-
-@dataclasses.dataclass(slots=True)
-class _Question:
-    """What waits for an answer, and who wants to hear of it on the way."""
-
-    show: Show | None = None
-    arrived: anyio.Event = dataclasses.field(default_factory=anyio.Event)
-    answer: dict[str, Any] | None = None
-    shown_at: float = 0.0
-
-
-class _Session:
-    """One life of the server process. What it says comes from inside, so nothing is assumed."""
-
-    def __init__(self, process: SandboxProcess, channel: anyio.abc.UNIXSocketStream) -> None:
-        self._process = process
-        self._channel = channel
-        self._waiting: dict[str, _Question] = {}
-        self._noise = 0
-        self._ready = anyio.Event()
-        self._sending = anyio.Lock()
-        self._read_out = anyio.Event()
-        self.ended = False
-
-    async def wait_ready(self) -> None:
-        with anyio.move_on_after(START_S):
-            await self._ready.wait()
-        if not self._ready.is_set() or self.ended:
-            said = await self._last_words()
-            await self.close()
-            raise SandboxUnavailable(f"the tool server did not start: {said or 'no answer'}")
-
-    async def ask(self, message: Mapping[str, Any], show: Show | None = None) -> dict[str, Any]:
-        number = secrets.token_hex(12)
-        question = self._waiting[number] = _Question(show)
-        arrived = question.arrived
-        try:
-            line = encode_line({**message, "id": number})
-            if len(line) > LINE_LIMIT:
-                raise ValueError("the arguments are too large")
-            async with self._sending:
-                await self._send(line)
-            while not arrived.is_set():
-                with anyio.move_on_after(PULSE_S):
-                    await arrived.wait()
-                if not arrived.is_set():
-                    await self._feel_pulse()
-        finally:
-            self._waiting.pop(number, None)
-        if question.answer is None:
-            raise self._gone()
-        return question.answer
-
-    def require_within_limits(self) -> None:
-        """Raise what tells that the sandbox used up too much, though the server still answered."""
-        if self.reason:
-            raise self._gone()
-
-    @property
-    def reason(self) -> str:
-        """Return why the sandbox's limits ended it; empty where they did not."""
-        return self._process.reason
-
-    def _gone(self) -> ServerGone:
-        return ServerGone(self.reason or "the tool server ended")
-
-    async def _feel_pulse(self) -> None:
-        """Have the server say that it listens: one that a command stopped would be waited for."""
-        number = secrets.token_hex(12)
-        question = self._waiting[number] = _Question()
-        try:
-            with anyio.fail_after(PULSE_WAIT_S):
-                async with self._sending:
-                    await self._send(encode_line({"op": "ping", "id": number}))
-                await question.arrived.wait()
-        except TimeoutError:
-            raise ServerGone("it no longer listens") from None
-        finally:
-            self._waiting.pop(number, None)
-
-    async def _send(self, line: bytes) -> None:
-        if self.ended:
-            raise self._gone()
-        try:
-            await self._channel.send(line)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise self._gone() from None
-
-    async def read(self) -> None:
-        """Read answers until the output ends; a line that is too long ends the session."""
-        buffer = bytearray()
-        try:
-            while len(buffer) <= LINE_LIMIT and self._noise <= NOISE_LIMIT:
-                start = len(buffer)
-                buffer += await self._channel.receive()
-                if buffer.find(b"\n", start) < 0:
-                    continue
-                *lines, rest = bytes(buffer).split(b"\n")
-                buffer = bytearray(rest)
-                for line in lines:
-                    self._take(line)
-        except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
-            pass
-        finally:
-            self._end()
-            self._read_out.set()
-
-    def _take(self, line: bytes) -> None:
-        try:
-            answer = decode_line(line)
-        except ValueError:
-            self._noise += len(line) + 1
-            return
-        if answer.get("ready") is True and not self._ready.is_set():
-            self._ready.set()
-            return
-        number = answer.get("id")
-        question = self._waiting.get(number) if isinstance(number, str) else None
-        if question is not None and question.answer is None and "output" not in answer:
-            question.answer = answer
-            question.arrived.set()
-        elif question is None or not _shown(question, answer.get("output")):
-            self._noise += len(line) + 1
-
-    def _end(self) -> None:
-        self.ended = True
-        self._ready.set()
-        for question in self._waiting.values():
-            question.arrived.set()
-
-    async def _last_words(self) -> str:
-        data = b""
-        if self._process.stderr is not None:
-            with anyio.move_on_after(0.5):
-                try:
-                    while len(data) < 4096:
-                        data += await self._process.stderr.receive()
-                except (anyio.EndOfStream, anyio.ClosedResourceError):
-                    pass
-        return data.decode("utf-8", "replace").strip()[-400:]
-
-    async def close(self) -> None:
-        self._process.kill()
-        self._end()
-        await self._process.aclose()
-        await self._channel.aclose()
-        with anyio.move_on_after(CLOSE_S, shield=True):
-            await self._read_out.wait()
-
-
-def _shown(question: _Question, output: object) -> bool:
-    """Show what a running call has said, in small pieces and not too often."""
-    now = anyio.current_time()
-    early = now - question.shown_at < SHOW_EVERY_S
-    if question.show is None or question.arrived.is_set() or early or not isinstance(output, str):
-        return False
-    question.shown_at = now
-    question.show(plain(output[-LIVE_LIMIT:]))
-    return True
 
 
 class Toolbox:
@@ -363,16 +30,16 @@ class Toolbox:
 
     Args:
         server: runs the calls inside.
-        tools: names of the tools that the agent may use; None means all.
+        permissions: the calls that the agent may make; None means all.
     """
 
-    def __init__(self, server: ToolServer, tools: Sequence[str] | None = None) -> None:
+    def __init__(self, server: ToolServer, permissions: Permissions | None = None) -> None:
         self._server = server
-        self._allowed = [name for name in table.names() if tools is None or name in tools]
+        self._permissions = permissions or Permissions(None, every=every_tool())
 
     def specs(self) -> list[ToolSpec]:
         """Return what the model is told about the tools."""
-        return specs(self._allowed)
+        return specs(self._permissions.names)
 
     async def call(
         self,
@@ -393,8 +60,9 @@ class Toolbox:
         Raises:
             SandboxUnavailable: the sandbox cannot be started again.
         """
-        if tool not in self._allowed:
-            there = ", ".join(self._allowed) or "none"
+        names = self._permissions.names
+        if tool not in names:
+            there = ", ".join(names) or "none"
             return text_result(
                 f"You have no tool {tool!r}. Your tools: {there}", is_error=True
             ), StateChange()
@@ -402,6 +70,9 @@ class Toolbox:
             checked = arguments.validated(tool, given)
         except ValueError as error:
             return text_result(f"{tool}: {error}", is_error=True), StateChange()
+        why = await self._refusal(tool, checked, state)
+        if why:
+            return text_result(f"{tool}: {why}", is_error=True, kind="Refused"), StateChange()
         message: dict[str, Any] = {
             "op": "call",
             "tool": tool,
@@ -412,6 +83,22 @@ class Toolbox:
         if show is not None and tool == bash.NAME:
             message["live"] = True
         return await self._ask(tool, message, _patience(tool, checked), show)
+
+    async def _refusal(self, tool: str, checked: Mapping[str, Any], state: ToolState) -> str:
+        """Return why the agent's rules do not allow a call; a path is judged by where it leads."""
+        if not self._permissions.asks_for_path(tool):
+            return self._permissions.refusal(tool, checked)
+        given = str(checked.get(PATHS[tool]) or ".")
+        try:
+            answer = await self._server.ask(
+                {"op": "where", "path": given, "cwd": state.cwd}, seconds=CALL_S
+            )
+        except (ServerGone, ValueError) as error:
+            return f"it cannot be told where {given} leads: {error}"
+        path = answer.get("path")
+        if not isinstance(path, str):
+            return f"it cannot be told where {given} leads"
+        return self._permissions.refusal(tool, checked, plain(path)[:4096])
 
     async def _ask(
         self, tool: str, message: Mapping[str, Any], seconds: float, show: Show | None
@@ -441,6 +128,21 @@ class Toolbox:
 def specs(allowed: Sequence[str]) -> list[ToolSpec]:
     """Return the specs of some tools, in the order of the table."""
     return [spec for spec in table.specs() if spec.name in allowed]
+
+
+def permissions_of(
+    agent: AgentDefinition, *, workspace: str = "/workspace", home: str = "/home/agent"
+) -> Permissions:
+    """Return the calls that an agent may make.
+
+    Args:
+        agent: whose file says it.
+        workspace: the work tree, as it is seen inside.
+        home: the home folder, as it is seen inside.
+    """
+    return Permissions(
+        agent.tools, agent.denied, every=every_tool(), workspace=workspace, home=home
+    )
 
 
 def every_tool() -> list[str]:

@@ -83,14 +83,21 @@ def _ends_in_thinking(message: bytes) -> bool:
     return last.get("type") in {"thinking", "redacted_thinking"}
 
 
-def encode_head(system: str, tools: Sequence[ToolSpec]) -> bytes:
-    """Encode system prompt and tools as members of a request body, with their cache mark."""
+def encode_head(system: str, tools: Sequence[ToolSpec], effort: str = "") -> bytes:
+    """Encode system prompt and tools as members of a request body, with their cache mark.
+
+    Args:
+        system: the system prompt.
+        tools: what the model is told of them.
+        effort: how hard the model is asked to think; empty leaves it to the service.
+    """
     system_block = {"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}
     listed = [
         {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
         for tool in tools
     ]
-    return b'"system":%b,"tools":%b' % (orjson.dumps([system_block]), orjson.dumps(listed))
+    head = b'"system":%b,"tools":%b' % (orjson.dumps([system_block]), orjson.dumps(listed))
+    return head + b',"output_config":%b' % orjson.dumps({"effort": effort}) if effort else head
 
 
 def encode_message(role: str, blocks: Sequence[Mapping[str, Any]]) -> bytes:

@@ -13,8 +13,9 @@ import anyio
 import anyio.to_thread
 
 from orchestrator import config as configuration
-from orchestrator import toolbox, workspaces
+from orchestrator import toolbox, toolserver, workspaces
 from orchestrator.assembly.machine import make_private, make_sandbox
+from orchestrator.assembly.scratch import Scratch, pin_of
 from orchestrator.assembly.surroundings import MB, hosts
 from orchestrator.checkout import hand_over
 from orchestrator.collect import Collector
@@ -22,12 +23,12 @@ from orchestrator.egress.allowed import EgressLimits
 from orchestrator.egress.opening import opened
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import EgressDecided, EgressEnded
+from orchestrator.permissions import Permissions, parse_rule
 from orchestrator.ports import Sandbox
 from orchestrator.records import (
     Mount,
     SandboxSpec,
 )
-from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository, locate
 from orchestrator.sandboxes.identity import User
 from orchestrator.settings import Config, NetworkSettings, SandboxSettings
@@ -47,12 +48,13 @@ class OpenToolbox:
 
     def __init__(
         self,
-        server: toolbox.ToolServer,
+        server: toolserver.ToolServer,
         tools: Sequence[str] | None,
         cwd: str,
         notes: Callable[[], list[str]] = list,
     ) -> None:
-        self._toolbox = toolbox.Toolbox(server, tools)
+        permissions = Permissions(tools, every=toolbox.every_tool(), workspace=cwd)
+        self._toolbox = toolbox.Toolbox(server, permissions)
         self._notes = notes
         self._state = ToolState(cwd=cwd)
         self.tools = tuple(spec.name for spec in self._toolbox.specs())
@@ -89,7 +91,7 @@ class OpenWorkspace:
     """
 
     def __init__(
-        self, workspace: Workspace, server: toolbox.ToolServer, repository: Repository
+        self, workspace: Workspace, server: toolserver.ToolServer, repository: Repository
     ) -> None:
         self._workspace = workspace
         self._server = server
@@ -146,7 +148,7 @@ async def open_toolbox(
 
     Args:
         folder: any folder, a git checkout or not.
-        tools: names of the tools that may be called; None means all six.
+        tools: the tools that may be called, or rules like ``Bash(git *)``; None means all six.
         network: what may be reached from inside, as ``host:port``; nothing unless it is named.
         decided: is told of every connection that was asked for, and of its end.
         state: where the sandbox's self-test is remembered.
@@ -160,7 +162,7 @@ async def open_toolbox(
     top = Path(folder).resolve()
     if not top.is_dir():
         raise ConfigError(f"{folder} is not a folder")
-    unknown = set(tools or ()) - set(toolbox.every_tool())
+    unknown = {parse_rule(one).tool for one in tools or ()} - set(toolbox.every_tool())
     if unknown:
         raise ConfigError(
             f"there is no tool {min(unknown)!r}",
@@ -177,7 +179,7 @@ async def open_toolbox(
     _require_in_place(top, sandbox)
     await sandbox.check()
     async with AsyncExitStack() as stack:
-        scratch = stack.enter_context(_Scratch(place.absolute()))
+        scratch = stack.enter_context(Scratch(place.absolute()))
         hand_over(scratch, sandbox.owner)
         inside = workspaces.WORKSPACE if sandbox.maps_paths else str(top)
         spec = _in_place(top, scratch, inside, sandbox)
@@ -186,7 +188,7 @@ async def open_toolbox(
             proxy = _proxy(network, sandbox, decided)
             notes = proxy.notes
             spec = opened(spec, await stack.enter_async_context(proxy.open(scratch)))
-        server = toolbox.ToolServer(sandbox, lambda: spec, workspaces.boot_argv(sandbox))
+        server = toolserver.ToolServer(sandbox, lambda: spec, workspaces.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
         yield OpenToolbox(server, tools, inside, notes)
 
@@ -272,7 +274,7 @@ async def open_workspace(
     sandbox = make_sandbox(sandbox_backend, place)
     await sandbox.check()
     async with AsyncExitStack() as stack:
-        scratch = stack.enter_context(_Scratch(place))
+        scratch = stack.enter_context(Scratch(place, repository))
         workspace = Workspace(
             scratch / "workspace",
             repository=repository,
@@ -281,28 +283,9 @@ async def open_workspace(
             sandbox=sandbox,
             identity="toolbox",
         )
-        pin = f"refs/orchestrate/{scratch.name}"
-        repository.set_ref(f"{pin}/base", commit)
-        stack.callback(repository.delete_refs, f"{pin}/")
+        repository.set_ref(f"{pin_of(scratch)}base", commit)
+        stack.callback(repository.delete_refs, pin_of(scratch))
         await anyio.to_thread.run_sync(workspace.create)
-        server = toolbox.ToolServer(sandbox, workspace.spec, workspaces.boot_argv(sandbox))
+        server = toolserver.ToolServer(sandbox, workspace.spec, workspaces.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
         yield OpenWorkspace(workspace, server, repository)
-
-
-class _Scratch:
-    """A private folder with a home and a tmp, gone when the block ends."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-
-    def __enter__(self) -> Path:
-        import tempfile
-
-        self._folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=self._state))
-        for name in ("home", "tmp"):
-            (self._folder / name).mkdir(mode=0o700)
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        remove_tree(self._folder)

@@ -11,12 +11,12 @@ import anyio
 import anyio.to_thread
 import orjson
 
-from orchestrator import config as configuration
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
-from orchestrator.assembly.machine import bundled
+from orchestrator.assembly.launching import require_tools
+from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.surroundings import needs_of, shared_of
-from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, Source, files_below, roster
+from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
@@ -100,23 +100,8 @@ class RepositoryPlans:
             contents = dict(zip(wanted, self._repository.blobs(list(wanted.values())), strict=True))
             texts = [contents.pop(name, b"").decode("utf-8", "replace") for name in GUIDANCE]
             self._guidance = next((text for text in texts if text.strip()), "")
-            self._found = roster(self._sources(contents))
+            self._found = roster(sources(contents, self._environment, self._agents_folder))
         return self._found
-
-    def _sources(self, repository: Mapping[str, bytes]) -> list[Source]:
-        home = Path(self._environment.get("HOME", "/nonexistent"))
-        user = configuration.user_file(self._environment).parent / "agents"
-        sources = []
-        if self._agents_folder is not None:
-            if not self._agents_folder.is_dir():
-                raise ConfigError(f"--agents: there is no folder {self._agents_folder}")
-            sources.append(Source("command line", files_below(self._agents_folder)))
-        sources.append(Source("repository", repository))
-        others = home / ".claude" / "agents"
-        sources.append(Source("user", files_below(user)))
-        # Written for another program: what does not fit here is told, and stops nothing.
-        sources.append(Source("user, ~/.claude", files_below(others), strict=False))
-        return [*sources, Source("bundled", files_below(bundled("agents")))]
 
     def roster(self) -> Mapping[str, AgentDefinition]:
         """Return the agents by name."""
@@ -125,9 +110,11 @@ class RepositoryPlans:
     def route(self, issue: Issue, wanted: str | None) -> Route:
         """Choose the agent for an issue."""
         settings = self._config.routing
-        return choose_route(
+        route = choose_route(
             issue, self.roster(), labels=settings.labels, default=settings.default, wanted=wanted
         )
+        require_tools(self.roster()[route.agent])
+        return route
 
     def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
         """Return the model's id, and whether its replies are scripted."""
@@ -204,7 +191,7 @@ class RepositoryPlans:
         self.require_price(run)
         model = self._priced(run)
         settings = self._config
-        for notice in self.found().notices:
+        for notice in (*self.found().notices, *agent.warnings):
             show(Notice(notice))
         for gap in self._sandbox.gaps:
             show(Notice(f"sandbox {self._sandbox.name}: {gap}"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.definitions.definition import read
+from orchestrator.definitions.definition import Checked, check, read
+from orchestrator.definitions.remark import Remark
 from orchestrator.errors import DefinitionError
 from orchestrator.records import AgentDefinition
 
@@ -35,6 +36,37 @@ class Roster:
 
     agents: Mapping[str, AgentDefinition]
     notices: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+    """The name of the place that each agent comes from."""
+
+
+def checked(path: Path) -> list[Checked]:
+    """Check an agent file, or every one in a folder and below; of two with one name, both are bad.
+
+    Args:
+        path: the file or folder; what cannot be read is refused like what is broken.
+    """
+    if not path.is_dir():
+        try:
+            return [check(path.read_bytes(), str(path))]
+        except OSError as error:
+            told = Remark("unreadable", 0, 0, f"cannot be read: {error.strerror}")
+            return [Checked(str(path), "refused", error=told)]
+    found = [check(data, name) for name, data in files_below(path).items()]
+    by_name: dict[str, list[str]] = {}
+    for one in found:
+        if one.definition is not None:
+            by_name.setdefault(one.definition.name, []).append(one.file)
+    return [_alone(one, by_name) for one in found]
+
+
+def _alone(one: Checked, by_name: Mapping[str, list[str]]) -> Checked:
+    files = by_name.get(one.definition.name, []) if one.definition is not None else []
+    others = [file for file in files if file != one.file]
+    if not others or one.definition is None:
+        return one
+    told = f"name: {one.definition.name!r} is also the name in {', '.join(others)}"
+    return replace(one, status="refused", definition=None, error=Remark("name-twice", 0, 0, told))
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -61,6 +93,7 @@ def roster(sources: Iterable[Source]) -> Roster:
         DefinitionError: a file of a strict place is broken, or two of one place share a name.
     """
     agents: dict[str, AgentDefinition] = {}
+    places: dict[str, str] = {}
     notices: list[str] = []
     for source in sources:
         here: dict[str, AgentDefinition] = {}
@@ -84,8 +117,8 @@ def roster(sources: Iterable[Source]) -> Roster:
         for name, definition in here.items():
             if name not in agents:
                 agents[name] = definition
-                notices += definition.warnings
+                places[name] = source.name
             elif agents[name].prompt != definition.prompt or source.name != "bundled":
                 told = f"{definition.source} ({source.name})"
                 notices.append(f"agent {name}: {agents[name].source} is used, not {told}")
-    return Roster(agents=agents, notices=tuple(notices))
+    return Roster(agents=agents, notices=tuple(notices), places=places)

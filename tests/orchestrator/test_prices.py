@@ -77,4 +77,4 @@ def test_the_table_is_whole() -> None:
         assert 0 < model.price.cache_read < model.price.input < model.price.cache_write
         assert model.price.cache_write < model.price.cache_write_1h
         assert model.price.input < model.price.output
-        assert model.max_output >= 64_000
+        assert model.max_output >= 8192

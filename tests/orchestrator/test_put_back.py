@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import WorkspaceError
 from orchestrator.snapshots import _asked
-from orchestrator.toolbox import ServerGone
+from orchestrator.toolserver import ServerGone
 
 pytestmark = pytest.mark.asyncio
 

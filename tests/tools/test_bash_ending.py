@@ -204,3 +204,41 @@ def test_says_that_bash_cannot_be_started(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="bash cannot be started: No such file"):
         sh(place, "true")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [(None, 120), (1, 0.001), (600_000, 600), (10_000_000, 600)]
+)
+def test_a_timeout_has_a_default_and_a_bound(
+    place: Place, monkeypatch: pytest.MonkeyPatch, given: float | None, seconds: float
+) -> None:
+    """Two minutes unless given, ten at most, whatever is asked for."""
+    waited: list[float | None] = []
+    wait = bash._wait
+
+    def noted(process: subprocess.Popen[bytes], most: float | None) -> bool:
+        waited.append(most)
+        return wait(process, SAFETY_S)
+
+    monkeypatch.setattr(bash, "_wait", noted)
+    bash.run(bash.Arguments(command="true", timeout=given), place)
+    assert waited == [seconds]
+
+
+def test_output_is_shown_on_the_way(place: Place) -> None:
+    """Each piece of output is shown once, in order, and no character is split between two."""
+    heard: list[str] = []
+    place.show = heard.append
+    command = "printf 'a\\346\\227'; sleep 0.7; printf '\\245b'; sleep 0.7; printf c"
+    result = sh(place, command)
+    assert result.text == "a日bc"
+    assert "a日bc".startswith("".join(heard))
+    assert heard[0] == "a"
+
+
+def test_a_quick_command_shows_nothing(place: Place) -> None:
+    """A command that ends at once is not looked after."""
+    heard: list[str] = []
+    place.show = heard.append
+    assert sh(place, "true").text == "(no output)"
+    assert heard == []

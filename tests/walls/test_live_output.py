@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator_tools.contract import LIVE_LIMIT
 from tests.walls.conftest import OpenHere
-from tests.walls.inside import SAFETY_MS
+from tests.walls.inside import SAFETY_MS, done
 
 FLOOD = """
 import os, socket
@@ -96,3 +96,16 @@ async def test_other_tools_show_nothing(work: Path, open_here: OpenHere, tool: s
         result = await toolbox.call(tool, given[tool], show=heard.append)
     assert not result.is_error
     assert heard == []
+
+
+@pytest.mark.asyncio
+async def test_a_background_command_is_read_and_killed_later(open_here: OpenHere) -> None:
+    """The output file that the answer names is read by a later call, and its kill ends it all."""
+    async with open_here() as toolbox:
+        command = "echo begun; exec sleep 1000"
+        started = await toolbox.call("Bash", {"command": command, "run_in_background": True})
+        log, pid = started.details["output"], started.details["pid"]
+        await done(toolbox, f"until grep -q begun {log}; do sleep 0.01; done")
+        assert "begun" in (await toolbox.call("Read", {"file_path": log})).text
+        ended = f"kill -- -{pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done; echo gone"
+        assert await done(toolbox, ended) == "gone"

@@ -39,6 +39,9 @@ PLAYED = (
     "test_overblocking.py",
     "test_limits.py",
     "test_landlock.py",
+    "test_live_output.py",
+    "test_ordinary_programs.py",
+    "test_many_toolboxes.py",
 )
 NEEDED = ("issue-orchestrator", "hypothesis", "pytest", "pytest-asyncio")
 LEFT_OUT = {"anthropic"}
@@ -146,6 +149,8 @@ def play(program: str, folder: Path, own: Path) -> ET.Element:
         "-m",
         "pytest",
         "-q",
+        "-m",
+        "not heavy",
         "-p",
         "no:cacheprovider",
         "-p",

@@ -17,7 +17,8 @@ from orchestrator import OpenToolbox, ToolResult, open_toolbox
 from orchestrator.assembly.machine import make_private, make_sandbox
 from orchestrator.errors import WorkspaceError
 from orchestrator.records import Mount, SandboxSpec
-from orchestrator.toolbox import Ask, Toolbox, ToolServer
+from orchestrator.toolbox import Toolbox
+from orchestrator.toolserver import Ask, ToolServer
 from orchestrator.workspaces import boot_argv, private_mounts, tool_mounts
 from orchestrator_tools.contract import ToolState
 from tests.walls.conftest import OpenHere
@@ -80,8 +81,8 @@ async def test_a_stopped_server_costs_only_a_restart(
     open_here: OpenHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command that stops every process is given up long before its time, and the next works."""
-    monkeypatch.setattr("orchestrator.toolbox.PULSE_S", 0.2)
-    monkeypatch.setattr("orchestrator.toolbox.PULSE_WAIT_S", 2.0)
+    monkeypatch.setattr("orchestrator.toolserver.PULSE_S", 0.2)
+    monkeypatch.setattr("orchestrator.toolserver.PULSE_WAIT_S", 2.0)
     async with open_here() as toolbox:
         # The sleep keeps the call open: a server may answer before its stop reaches it.
         stopped = await sh(toolbox, "kill -STOP -1; sleep 600", 600_000)

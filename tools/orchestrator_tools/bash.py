@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import BinaryIO, Callable
@@ -115,6 +116,8 @@ def _spawn(
 def _start_background(command: str, cwd: str, log: str, mark: str) -> ToolResult:
     process = _spawn(command, cwd, log, mark)
     BACKGROUND.append(process)
+    with contextlib.suppress(RuntimeError):  # no thread is to be had: the next call reaps it
+        threading.Thread(target=_see_off, args=(process,), daemon=True).start()
     return text_result(
         f"Started in the background: pid {process.pid}, output in {log}. "
         f"Read that file for its output; end it with: kill -- -{process.pid}",
@@ -128,10 +131,19 @@ BACKGROUND: list[subprocess.Popen[bytes]] = []
 
 def reap() -> None:
     """Forget background commands that have ended, so that none is left a zombie."""
-    BACKGROUND[:] = [process for process in BACKGROUND if process.poll() is None]
+    for process in list(BACKGROUND):
+        if process.poll() is not None:
+            with contextlib.suppress(ValueError):  # another call was faster
+                BACKGROUND.remove(process)
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def _see_off(process: subprocess.Popen[bytes]) -> None:
+    """Reap a background command as soon as it ends: who waits for its pid to go is not misled."""
+    _wait(process, None)
+    process.poll()
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float | None) -> bool:
     """Wait for the end without polling; tell whether it came in time."""
     try:
         descriptor = os.pidfd_open(process.pid)  # type: ignore[attr-defined,unused-ignore]

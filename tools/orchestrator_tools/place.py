@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Callable
+
+try:
+    # hashlib loads all of OpenSSL: a megabyte, in every sandbox.
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 from orchestrator_tools.contract import StateChange
 from orchestrator_tools.errors import Changed, NotFound, ToolError
@@ -90,7 +95,7 @@ class Place:
 
 def fingerprint(data: bytes) -> str:
     """Return a short hash of a file's content."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return blake2b(data, digest_size=16).hexdigest()
 
 
 def open_regular(path: str, shown: str) -> tuple[int, os.stat_result]:

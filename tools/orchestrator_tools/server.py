@@ -1,21 +1,22 @@
 """The server that runs the tools: reads a call, runs it, writes the result.
 
 It keeps nothing between calls but the processes it started in the background, and a bounded
-memory of files that the agent saw, on which nothing depends. One thread a call, so that reads run
-side by side; the host sends writes one after the other.
+memory of files that the agent saw, on which nothing depends. A thread that has read a call runs it,
+and another one reads on: calls run side by side, and none waits for a thread to start. The host
+sends writes one after the other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import socket
 import sys
 import threading
 from functools import partial
 from typing import Any, BinaryIO, Callable
 
-from orchestrator_tools import bash, relay, snapshot, table
+from orchestrator_tools import bash, table
 from orchestrator_tools.contract import (
     LINE_LIMIT,
     ToolResult,
@@ -38,6 +39,9 @@ class Server:
         self._requests = requests
         self._answers = answers
         self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._counting = threading.Lock()
+        self._spare = 0
         self._workspace = environment["ORCHESTRATE_WORKSPACE"]
         self._git = environment.get("ORCHESTRATE_GIT", "")
         self._scratch = environment.get("TMPDIR", "/tmp")
@@ -46,6 +50,7 @@ class Server:
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": lambda _: {},
             "call": self._call,
+            "where": self._where,
             "redo": self._redo,
             "snapshot": self._snapshot,
             "restore": self._restore,
@@ -53,26 +58,47 @@ class Server:
         }
 
     def serve(self) -> None:
-        """Answer until the input ends."""
+        """Answer until the input ends; then this process ends, whatever still runs in it."""
         self._write({"ready": True, "python": sys.version.split()[0]})
+        self._take_turns()
+
+    def _take_turns(self) -> None:
+        """Read a message while no other thread reads, and answer it while another one does."""
+        while True:
+            self._count(1)
+            with self._reading:
+                self._count(-1)
+                message = self._next()
+                # Whoever is counted now waits for this very lock, and will read next.
+                alone = self._spare == 0
+            if message is None:
+                os._exit(0)
+            if alone:
+                self._begin_another()
+            self._answer(message)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._spare += change
+
+    def _begin_another(self) -> None:
+        """Start a thread that reads on; where none is to be had, the next message waits."""
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=self._take_turns, daemon=True).start()
+
+    def _next(self) -> dict[str, Any] | None:
+        """Return the next message; None at the end of the input."""
         while True:
             line = self._requests.readline(LINE_LIMIT + 1)
             if not line:
-                return
+                return None
             if len(line) > LINE_LIMIT and not line.endswith(b"\n"):
                 self._skip_line()
                 continue
             try:
-                message = decode_line(line)
+                return decode_line(line)
             except ValueError:
                 continue
-            self._serve_one(message)
-
-    def _serve_one(self, message: dict[str, Any]) -> None:
-        try:
-            threading.Thread(target=self._answer, args=(message,), daemon=True).start()
-        except RuntimeError:  # no further thread is to be had
-            self._answer(message)
 
     def _skip_line(self) -> None:
         """Read past the rest of a line that is too long: no part of it is a message."""
@@ -103,34 +129,36 @@ class Server:
 
     def _call(self, message: dict[str, Any]) -> dict[str, Any]:
         bash.reap()
-        place = Place(
+        place = self._place(message)
+        if message.get("live") is True:
+            place.show = partial(self._show, _number(message))
+        result = self._result(str(message.get("tool")), message.get("arguments") or {}, place)
+        return result_to_wire(result, place.change())
+
+    def _place(self, message: dict[str, Any]) -> Place:
+        return Place(
             workspace=self._workspace,
             cwd=str(message.get("cwd") or self._workspace),
             scratch=self._scratch,
             rg=self._rg,
             seen=message.get("seen") or {},
-            show=partial(self._show, _number(message)) if message.get("live") is True else None,
             recall=self._recall,
         )
-        result = self._result(str(message.get("tool")), message.get("arguments") or {}, place)
-        return result_to_wire(result, place.change())
 
     def _show(self, number: str | int | None, text: str) -> None:
         self._write({"id": number, "output": text})
+
+    def _where(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Tell where a path leads, links followed."""
+        place = self._place(message)
+        return {"path": os.path.realpath(place.path(str(message.get("path"))))}
 
     def _redo(self, message: dict[str, Any]) -> dict[str, Any]:
         """Repeat a Write or Edit on files that were put back, unless its effect is there."""
         tool, arguments = str(message.get("tool")), message.get("arguments") or {}
         if getattr(table.TOOLS.get(tool), "EFFECT", "") != "repeatable":
             raise ToolError(f"{tool} cannot be repeated")
-        place = Place(
-            workspace=self._workspace,
-            cwd=str(message.get("cwd") or self._workspace),
-            scratch=self._scratch,
-            rg=self._rg,
-            seen=message.get("seen") or {},
-            recall=self._recall,
-        )
+        place = self._place(message)
         path = os.path.realpath(place.path(str(arguments.get("file_path"))))
         if (message.get("after") or {}).get(path) not in {None, place.now(path)}:
             self._result(tool, arguments, place)
@@ -148,12 +176,18 @@ class Server:
             return text_result(f"{tool} failed: {error}", is_error=True, kind=type(error).__name__)
 
     def _snapshot(self, message: dict[str, Any]) -> dict[str, Any]:
+        from orchestrator_tools import snapshot
+
         return snapshot.take(self._git, self._workspace, int(message["turn"]))
 
     def _restore(self, message: dict[str, Any]) -> dict[str, Any]:
+        from orchestrator_tools import snapshot
+
         return snapshot.restore(self._git, self._workspace, str(message["snapshot"]))
 
     def _commit(self, message: dict[str, Any]) -> dict[str, Any]:
+        from orchestrator_tools import snapshot
+
         return snapshot.commit(self._git, self._workspace, str(message["message"]))
 
 
@@ -168,9 +202,9 @@ def _channel() -> tuple[BinaryIO, BinaryIO]:
     number = os.environ.pop("ORCHESTRATE_CHANNEL", "")
     if not number:
         return os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # As plain descriptors: the module for sockets costs more memory than all tools together.
     os.set_inheritable(int(number), False)
-    channel = socket.socket(fileno=int(number))
-    return channel.makefile("rb"), channel.makefile("wb")
+    return os.fdopen(int(number), "rb"), os.fdopen(os.dup(int(number)), "wb")
 
 
 def main() -> None:
@@ -181,8 +215,10 @@ def main() -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    way_out = os.environ.pop(relay.SETTING, "")
+    way_out = os.environ.pop("ORCHESTRATE_EGRESS", "")
     if way_out:
+        from orchestrator_tools import relay
+
         relay.start(way_out)
     # No process of the same user may open this one's descriptors or memory.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

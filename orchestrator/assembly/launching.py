@@ -1,0 +1,22 @@
+"""Whether an agent can be put to work."""
+
+from __future__ import annotations
+
+from orchestrator.errors import DefinitionError
+from orchestrator.records import AgentDefinition
+from orchestrator.toolbox import every_tool, permissions_of
+
+
+def require_tools(agent: AgentDefinition) -> None:
+    """Refuse an agent that could do nothing.
+
+    Raises:
+        DefinitionError: none of the tools that its file names is here, or it has none.
+    """
+    if permissions_of(agent).names:
+        return
+    named = ", ".join(agent.tools or ()) or "none"
+    raise DefinitionError(
+        f"{agent.source}: agent {agent.name} has no tool that is here (its file names: {named})",
+        hint=f"there are {', '.join(every_tool())}; `orchestrate agents check` tells more",
+    )
