@@ -118,7 +118,9 @@ async def test_a_leftover_of_a_killed_process_is_removed(
     async with open_toolbox(work, state=state, sandbox_backend=CONTAINER):
         pass
     removed = [one[-1] for one in asked(engine) if one[:2] == ["rm", "--force"]]
-    assert sorted(removed[:2]) == sorted(names[:2]) and own not in removed and "other" not in removed
+    assert (
+        sorted(removed[:2]) == sorted(names[:2]) and own not in removed and "other" not in removed
+    )
 
 
 def ended_process() -> int:
