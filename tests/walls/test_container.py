@@ -21,7 +21,7 @@ from orchestrator.assembly.machine import make_sandbox
 from orchestrator.config import SandboxSettings
 from orchestrator.errors import ConfigError, SandboxUnavailable
 from orchestrator.records import Mount
-from orchestrator.sandboxes.container import bind, started_at
+from orchestrator.sandboxes.engine import bind, started_at
 from tests.contracts.stand_in import a_stand_in, asked
 from tests.walls.inside import done, python, sh
 from tests.walls.outside import eventually, processes_with
