@@ -49,7 +49,7 @@ PROCESS_LIMITS = {
 
 GAPS = (
     "no mounts of its own: paths are the host's; names, sizes and times of your files show",
-    "modes, owners and times of files that you own can be changed, though not their contents",
+    "modes, owners, times and attributes of files that you own can be changed, contents not",
     "git's own settings in the agent's private copy can be changed by the agent",
     "no processes of its own: what runs, with which arguments, and what /proc tells can be seen",
     "no network and no sockets at all, so local servers do not work; no terminals, no /dev/shm",

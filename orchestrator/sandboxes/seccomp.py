@@ -41,6 +41,7 @@ class CallTable:
         shared: calls that reach what is shared with the host unless there are namespaces: System
             V and POSIX queues, semaphores and memory, binding and connecting sockets.
         personal: calls about a process, with the place of its number; 0 means the caller.
+        sweeping: calls that can be about all processes of a user, with the first argument then.
         high: numbers from here on belong to a foreign way of calling; 0 where there is none.
     """
 
@@ -54,6 +55,7 @@ class CallTable:
     modes: tuple[tuple[int, int], ...]
     shared: tuple[int, ...]
     personal: tuple[tuple[int, int], ...]
+    sweeping: tuple[tuple[int, int], ...]
     high: int = 0
 
 
@@ -89,6 +91,7 @@ X86_64 = CallTable(
         (256, 0),
         (279, 0),
     ),
+    sweeping=((141, 2), (251, 3)),  # setpriority PRIO_USER, ioprio_set IOPRIO_WHO_USER
     high=X32_BIT,
 )
 AARCH64 = CallTable(
@@ -122,6 +125,7 @@ AARCH64 = CallTable(
         (238, 0),
         (239, 0),
     ),
+    sweeping=((140, 2), (30, 3)),
 )
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
 
@@ -172,8 +176,13 @@ def _without_namespaces(table: CallTable) -> list[bytes]:
     code: list[bytes] = []
     for number in table.shared:
         code += _refuse(number, EPERM)
+    everyone = dict(table.sweeping)
     for number, argument in table.personal:
-        code += _when(number, argument, [_op(JUMP_EQUAL, 0, 1, 0), _op(RETURN, REFUSE | EPERM)])
+        refused = _op(RETURN, REFUSE | EPERM)
+        body = [_op(JUMP_EQUAL, 0, 1, 0), refused]
+        if number in everyone:
+            body += [_op(LOAD, ARGUMENTS_AT), _op(JUMP_EQUAL, everyone[number], 0, 1), refused]
+        code += _when(number, argument, body)
     lone, pair = table.sockets
     code += _refuse(lone, EAFNOSUPPORT)
     kinds = [_op(JUMP_EQUAL, one, len(PAIRED) - at, 0) for at, one in enumerate(PAIRED)]

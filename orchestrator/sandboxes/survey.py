@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.sandboxes import confine, identity, seccomp
-from orchestrator.sandboxes.container import ENGINES, find_engine
+from orchestrator.sandboxes.engine import ENGINES, find_engine
 from orchestrator.sandboxes.groups import Groups
 from orchestrator.sandboxes.landlock import NEEDED, LandlockSandbox
 from orchestrator.sandboxes.probe import INSTALL, OLDEST_BWRAP, bwrap_candidates, fix_for, newest

@@ -1,8 +1,8 @@
 """The watchdog: ends a sandbox that uses up the machine's memory or disk.
 
-One thread for all sandboxes, and none while there are none. It looks twice a second;
-an idle sandbox costs it three small files of /proc. What grows faster than that is for the
-control groups to stop, where the machine has them.
+One thread for all sandboxes, and none while there are none. It looks twice a second where
+something runs, and at a few small files every other second where nothing does. What grows faster
+than that is for the control groups to stop, where the machine has them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 PERIOD_S = 0.5
+IDLE_S = 2.0
+IDLE = 3
+"""Processes of a sandbox in which no tool runs: the walls' own, and the server."""
 MB = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -84,6 +87,7 @@ class Watchdog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look_on, daemon=True)
                 self._thread.start()
+            self._changed.notify_all()
 
     def unwatch(self, process: object) -> None:
         """Take a process off; when this returns nobody looks at it any more."""
@@ -93,23 +97,27 @@ class Watchdog:
                 self._changed.notify_all()
 
     def _look_on(self) -> None:
+        busy = True
         with self._changed:
             while self._watched:
-                self._changed.wait(PERIOD_S)
+                self._changed.wait(PERIOD_S if busy else IDLE_S)
+                busy = False
                 for one in self._watched:
-                    reason = self._reason(one)
+                    there = list(tree(one.process.pid))
+                    busy = busy or len(there) > IDLE
+                    reason = self._reason(one, there)
                     if reason:
                         one.process.end_for(reason)
             self._thread = None
 
-    def _reason(self, one: _Watched) -> str:
+    def _reason(self, one: _Watched, there: list[int]) -> str:
         """Return why a sandbox has to end, or an empty text."""
         if any(_free(folder) < one.floor for folder in one.folders):
             return f"it left less than {one.floor // MB} MB of the disk free"
         if one.process.ran_out_of_memory():
             return self.memory_reason
         most = self.limits.memory_mb * MB
-        if most and used_memory(one.process.pid, most) > most:
+        if most and used_memory(there, most) > most:
             return self.memory_reason
         return ""
 
@@ -131,13 +139,12 @@ def _free(folder: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def used_memory(pid: int, most: int) -> int:
-    """Return the memory of a process and all below it, in bytes.
+def used_memory(there: list[int], most: int) -> int:
+    """Return the memory of some processes, in bytes.
 
     What processes share counts once for each of them, unless that would exceed ``most``: then
     each one's own part of it is asked for, which takes the kernel longer.
     """
-    there = list(tree(pid))
     resident = sum(map(_resident, there))
     return resident if resident <= most else sum(map(_proportional, there))
 

@@ -21,7 +21,7 @@ from orchestrator.errors import OrchestratorError, SandboxUnavailable
 from orchestrator.ports import Sandbox, SandboxProcess
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.sandboxes import confine
-from orchestrator.sandboxes.container import ENGINES, find_engine
+from orchestrator.sandboxes.engine import ENGINES, find_engine
 from orchestrator.settings import SandboxSettings
 from tests.builders import a_repository, git
 from tests.contracts.stand_in import a_stand_in

