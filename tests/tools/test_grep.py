@@ -243,6 +243,13 @@ def test_a_name_with_a_line_end_keeps_its_lines(place: Place, work: Path) -> Non
     assert result.details["matches"] == 3
 
 
+def test_breaks_stand_only_where_context_is_shown(place: Place, work: Path) -> None:
+    """A wish for no context around outdoes the other: no breaks are put between files."""
+    for name in "ab":
+        (work / name).write_text("x\n")
+    assert found(place, replace(CONTENT, around=0, context=1)).text == "a:1:x\nb:1:x"
+
+
 def test_numbers_of_text_are_not_taken_for_line_numbers(place: Place, work: Path) -> None:
     """Without line numbers, a text that begins like one is shown as it is."""
     (work / "f").write_text("7:x\n")

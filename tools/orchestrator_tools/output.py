@@ -59,6 +59,9 @@ GLOB_FILES = 100
 GLOB_ALTERNATIVES = 64
 """Patterns that the brace sets of one pattern may stand for."""
 
+GLOB_LENGTH = 4_096
+"""Characters of one pattern."""
+
 GLOB_PARTS = 32
 """Parts of one pattern, between slashes."""
 
