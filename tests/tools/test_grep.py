@@ -361,6 +361,37 @@ def test_searches_where_threads_cannot_be_had(
     assert found(place, replace(CONTENT, pattern="match")).details["matches"] == 300
 
 
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("x" * 20_000, "more than 16000 characters"),
+        (r"(\w{100}){100}", "exceeds size limit"),
+        ("(" * 15_000, "."),
+        ("((a{0,99}){0,99}){0,99}", "exceeds size limit"),
+        ("(?P<n>x)(?P<n>y)", "duplicate capture group name"),
+        (r"x\n", "literal"),
+    ],
+    ids=ascii,
+)
+def test_a_hostile_pattern_is_refused(place: Place, tree: Path, pattern: str, message: str) -> None:
+    """A pattern that would cost too much, or is none, is refused in ripgrep's words or ours."""
+    with pytest.raises(ToolError, match=message) as caught:
+        found(place, Arguments(pattern))
+    assert len(str(caught.value)) <= 2000
+
+
+@pytest.mark.parametrize("pattern", ["(x+x+)+y", "(a|a|aa)*$", r"(.*)*\1?", "x*" * 500])
+def test_no_pattern_makes_a_search_hang(place: Place, work: Path, pattern: str) -> None:
+    """Patterns that make a backtracking engine hang are searched in the time of any other."""
+    (work / "f").write_text("x" * 50_000 + "\n")
+    try:
+        text = found(place, replace(CONTENT, pattern=pattern)).text
+    except ToolError as error:
+        text = str(error)
+    assert text
+    assert "took more than" not in text
+
+
 def test_does_not_hold_a_huge_file_for_a_search_across_lines(place: Place, work: Path) -> None:
     """A file that could not be held whole is left out of a search across lines."""
     with (work / "huge").open("wb") as file:

@@ -16,6 +16,7 @@ from orchestrator_tools.output import (
     LINE_LIMIT,
     MATCH_LIMIT,
     MULTILINE_LIMIT,
+    PATTERN_LIMIT,
     TEXT_LIMIT,
     cut_line,
     shown_text,
@@ -84,6 +85,7 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
 def _flags(arguments: Arguments) -> list[str]:
     flags = [*search.FLAGS, "--no-heading", "--null"]
     flags += [f"--max-columns={LINE_LIMIT}", "--max-columns-preview"]
+    flags.append(f"--regex-size-limit={PATTERN_LIMIT}")
     if arguments.output_mode == FILES:
         flags.append("--files-with-matches")
     elif arguments.output_mode == COUNT:

@@ -53,6 +53,9 @@ CONTEXT_LIMIT = 1_000
 MULTILINE_LIMIT = 64 * 1024 * 1024
 """Bytes of a file that is searched across lines: ripgrep holds such a file whole."""
 
+PATTERN_LIMIT = 32 * 1024 * 1024
+"""Bytes that a regular expression may take once it is compiled."""
+
 GLOB_FILES = 100
 """Files of one Glob result."""
 
