@@ -317,9 +317,9 @@ def test_what_was_found_in_time_is_shown(
     place.rg = str(tree / "rg")
     (tree / "rg").write_text("#!/bin/sh\nprintf 'a.py\\0001:x = 1\\n'\nexec sleep 600\n")
     (tree / "rg").chmod(0o755)
-    monkeypatch.setattr(search, "SECONDS", 0.5)
+    monkeypatch.setattr(search, "SECONDS", 3)
     result = found(place, CONTENT)
-    assert result.text.startswith("a.py:1:x = 1\n(the search was ended after 0.5 s")
+    assert result.text.startswith("a.py:1:x = 1\n(the search was ended after 3 s")
     assert result.truncated
 
 
