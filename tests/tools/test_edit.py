@@ -317,6 +317,14 @@ def test_says_only_that_it_changed_once_it_has_forgotten(place: Place, work: Pat
     assert str(caught.value) == "f has changed since it was last seen; Read it again first"
 
 
+def test_refuses_to_make_a_file_too_large(place: Place, work: Path) -> None:
+    """What would grow beyond what can be edited again is refused before memory is taken for it."""
+    (work / "f").write_bytes(b"a" * 1_000_000)
+    with pytest.raises(ToolError, match=r"f would become too large \(1000000000000 bytes\)"):
+        change(place, "a", "b" * 1_000_000, everywhere=True)
+    assert (work / "f").stat().st_size == 1_000_000
+
+
 def test_makes_a_file_from_nothing(place: Place, work: Path) -> None:
     """An empty old_string makes a file where there is none, and only there."""
     arguments = edit.Arguments(file_path="new/f", old_string="", new_string="a\n")

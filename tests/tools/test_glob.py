@@ -168,6 +168,13 @@ def test_bounds_the_alternatives(pattern: str) -> None:
         glob.expand_braces(pattern)
 
 
+def test_bounds_the_length(place: Place) -> None:
+    """A pattern longer than any path is refused before it is looked at."""
+    with pytest.raises(ToolError, match="more than 4096 characters"):
+        found(place, "[" * 5000)
+    assert found(place, "[" * 4096).text == "No files found"
+
+
 def test_bounds_the_parts(place: Place) -> None:
     """A pattern of too many parts is refused."""
     with pytest.raises(ToolError, match="more than 32 parts"):

@@ -243,6 +243,13 @@ def test_a_name_with_a_line_end_keeps_its_lines(place: Place, work: Path) -> Non
     assert result.details["matches"] == 3
 
 
+def test_breaks_stand_only_where_context_is_shown(place: Place, work: Path) -> None:
+    """A wish for no context around outdoes the other: no breaks are put between files."""
+    for name in "ab":
+        (work / name).write_text("x\n")
+    assert found(place, replace(CONTENT, around=0, context=1)).text == "a:1:x\nb:1:x"
+
+
 def test_numbers_of_text_are_not_taken_for_line_numbers(place: Place, work: Path) -> None:
     """Without line numbers, a text that begins like one is shown as it is."""
     (work / "f").write_text("7:x\n")
@@ -310,9 +317,9 @@ def test_what_was_found_in_time_is_shown(
     place.rg = str(tree / "rg")
     (tree / "rg").write_text("#!/bin/sh\nprintf 'a.py\\0001:x = 1\\n'\nexec sleep 600\n")
     (tree / "rg").chmod(0o755)
-    monkeypatch.setattr(search, "SECONDS", 0.5)
+    monkeypatch.setattr(search, "SECONDS", 3)
     result = found(place, CONTENT)
-    assert result.text.startswith("a.py:1:x = 1\n(the search was ended after 0.5 s")
+    assert result.text.startswith("a.py:1:x = 1\n(the search was ended after 3 s")
     assert result.truncated
 
 
@@ -352,6 +359,37 @@ def test_searches_where_threads_cannot_be_had(
     assert b"failed to spawn thread" in said, "the limit holds"
     assert found(place, Arguments("match")).details["matches"] == 300
     assert found(place, replace(CONTENT, pattern="match")).details["matches"] == 300
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("x" * 20_000, "more than 16000 characters"),
+        (r"(\w{100}){100}", "exceeds size limit"),
+        ("(" * 15_000, "."),
+        ("((a{0,99}){0,99}){0,99}", "exceeds size limit"),
+        ("(?P<n>x)(?P<n>y)", "duplicate capture group name"),
+        (r"x\n", "literal"),
+    ],
+    ids=ascii,
+)
+def test_a_hostile_pattern_is_refused(place: Place, tree: Path, pattern: str, message: str) -> None:
+    """A pattern that would cost too much, or is none, is refused in ripgrep's words or ours."""
+    with pytest.raises(ToolError, match=message) as caught:
+        found(place, Arguments(pattern))
+    assert len(str(caught.value)) <= 2000
+
+
+@pytest.mark.parametrize("pattern", ["(x+x+)+y", "(a|a|aa)*$", r"(.*)*\1?", "x*" * 500])
+def test_no_pattern_makes_a_search_hang(place: Place, work: Path, pattern: str) -> None:
+    """Patterns that make a backtracking engine hang are searched in the time of any other."""
+    (work / "f").write_text("x" * 50_000 + "\n")
+    try:
+        text = found(place, replace(CONTENT, pattern=pattern)).text
+    except ToolError as error:
+        text = str(error)
+    assert text
+    assert "took more than" not in text
 
 
 def test_does_not_hold_a_huge_file_for_a_search_across_lines(place: Place, work: Path) -> None:

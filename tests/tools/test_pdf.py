@@ -189,7 +189,7 @@ def test_a_page_of_any_size_is_drawn_in_bounds(
 
 
 @settings(deadline=None, max_examples=12)
-@given(at=st.integers(0, 900), put=st.binary(min_size=1, max_size=20))
+@given(at=st.integers(8, 900), put=st.binary(min_size=1, max_size=20))
 def test_a_hurt_pdf_is_shown_or_refused(
     new_place: Callable[[], Place], at: int, put: bytes
 ) -> None:

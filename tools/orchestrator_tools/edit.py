@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import NotFound, NotUnique, ToolError
+from orchestrator_tools.output import FILE_LIMIT
 from orchestrator_tools.place import Place, read_whole, replace_file
 
 NAME = "Edit"
@@ -47,6 +48,7 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
         raise NotFound(_miss(arguments.old_string, data, shown))
     if len(places) > 1 and not arguments.replace_all:
         raise NotUnique(_several(data, places, shown))
+    _refuse_growth(data, old, new, shown)
     changed = data.replace(old, new) if step == 1 else _replaced(data, old, new)
     replace_file(path, changed, status)
     place.note(path, changed)
@@ -54,6 +56,13 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
     count = data.count(old) if step == 1 else len(places)
     times = "" if count == 1 else f" ({count} places)"
     return text_result(f"Edited {shown} at line {at}{times}", path=shown, line=at, count=count)
+
+
+def _refuse_growth(data: bytes, old: bytes, new: bytes, shown: str) -> None:
+    """Refuse what would become larger than a file that can be edited again."""
+    size = len(data) + data.count(old) * (len(new) - len(old))
+    if size > max(FILE_LIMIT, len(data)):
+        raise ToolError(f"{shown} would become too large ({size} bytes); use Bash")
 
 
 def _make(arguments: Arguments, path: str, place: Place) -> ToolResult:

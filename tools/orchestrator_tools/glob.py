@@ -11,7 +11,13 @@ from typing import Any, Callable
 from orchestrator_tools import search
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import NotFound, ToolError
-from orchestrator_tools.output import GLOB_ALTERNATIVES, GLOB_FILES, GLOB_PARTS, shown_text
+from orchestrator_tools.output import (
+    GLOB_ALTERNATIVES,
+    GLOB_FILES,
+    GLOB_LENGTH,
+    GLOB_PARTS,
+    shown_text,
+)
 from orchestrator_tools.place import Place
 
 NAME = "Glob"
@@ -31,6 +37,8 @@ class Arguments:
 def run(arguments: Arguments, place: Place) -> ToolResult:
     """Find files by name."""
     pattern, folder = arguments.pattern, place.path(arguments.path or ".")
+    if len(pattern) > GLOB_LENGTH:
+        raise ToolError(f"the pattern has more than {GLOB_LENGTH} characters")
     if os.path.isabs(pattern):
         folder, pattern = _split_absolute(pattern)
         pattern = f"./{pattern}"

@@ -16,6 +16,7 @@ from orchestrator_tools.output import (
     LINE_LIMIT,
     MATCH_LIMIT,
     MULTILINE_LIMIT,
+    PATTERN_LIMIT,
     TEXT_LIMIT,
     cut_line,
     shown_text,
@@ -78,12 +79,13 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
         names = [_named(name) for name in ended.output.split(b"\0") if name]
         ordered = names if ended.flooded else search.newest_first(names, place.cwd)
         return _answer(arguments, [(os.fsencode(name), FILE) for name in ordered], ended)
-    return _answer(arguments, _by_path(ended.output, broken=_around(arguments) > 0), ended)
+    return _answer(arguments, _by_path(ended.output, broken=any(_around(arguments))), ended)
 
 
 def _flags(arguments: Arguments) -> list[str]:
     flags = [*search.FLAGS, "--no-heading", "--null"]
     flags += [f"--max-columns={LINE_LIMIT}", "--max-columns-preview"]
+    flags.append(f"--regex-size-limit={PATTERN_LIMIT}")
     if arguments.output_mode == FILES:
         flags.append("--files-with-matches")
     elif arguments.output_mode == COUNT:
@@ -92,12 +94,9 @@ def _flags(arguments: Arguments) -> list[str]:
         flags += ["--with-filename"]
         flags.append("--line-number" if arguments.numbers else "--no-line-number")
         flags += ["--only-matching"] if arguments.only_matching else []
-        around = arguments.around if arguments.around is not None else arguments.context
-        for flag, value in (
-            ("after-context", arguments.after if arguments.after is not None else around),
-            ("before-context", arguments.before if arguments.before is not None else around),
-        ):
-            flags += [f"--{flag}={min(value, CONTEXT_LIMIT)}"] if value else []
+        before, after = _around(arguments)
+        flags += [f"--before-context={before}"] if before else []
+        flags += [f"--after-context={after}"] if after else []
     flags += ["--ignore-case"] if arguments.ignore_case else []
     if arguments.multiline:
         flags += ["--multiline", "--multiline-dotall", f"--max-filesize={MULTILINE_LIMIT}"]
@@ -107,10 +106,12 @@ def _flags(arguments: Arguments) -> list[str]:
     return flags
 
 
-def _around(arguments: Arguments) -> int:
-    """Return whether lines around matches are wanted, as the largest number of them."""
-    wanted = (arguments.after, arguments.before, arguments.around, arguments.context)
-    return max(value or 0 for value in wanted)
+def _around(arguments: Arguments) -> tuple[int, int]:
+    """Return how many lines before and after a match are wanted; the narrower wish counts."""
+    around = arguments.around if arguments.around is not None else arguments.context
+    before = arguments.before if arguments.before is not None else around
+    after = arguments.after if arguments.after is not None else around
+    return min(before or 0, CONTEXT_LIMIT), min(after or 0, CONTEXT_LIMIT)
 
 
 def _refuse_special(path: str, shown: str) -> None:

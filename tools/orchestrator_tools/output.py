@@ -53,11 +53,17 @@ CONTEXT_LIMIT = 1_000
 MULTILINE_LIMIT = 64 * 1024 * 1024
 """Bytes of a file that is searched across lines: ripgrep holds such a file whole."""
 
+PATTERN_LIMIT = 32 * 1024 * 1024
+"""Bytes that a regular expression may take once it is compiled."""
+
 GLOB_FILES = 100
 """Files of one Glob result."""
 
 GLOB_ALTERNATIVES = 64
 """Patterns that the brace sets of one pattern may stand for."""
+
+GLOB_LENGTH = 4_096
+"""Characters of one pattern."""
 
 GLOB_PARTS = 32
 """Parts of one pattern, between slashes."""

@@ -58,7 +58,7 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
         head = _some(descriptor, HEAD, shown)
         show = _other_than_text(arguments, path, head, shown)
         if show is None:
-            _refuse_binary(head[:LOOKED_AT], shown)
+            _refuse_binary(head[:LOOKED_AT], shown)  # before it is read whole
         data = read_bounded(descriptor, shown, head) if status.st_size <= FILE_LIMIT else None
         if data is None or len(data) > FILE_LIMIT:
             if show is not None:
@@ -70,6 +70,7 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
     result = show(data) if show is not None else None
     if result is not None:
         return result
+    _refuse_binary(head[:LOOKED_AT], shown)
     page = page_of(data, _first(arguments), arguments.limit or PAGE_LINES)
     return _answer(arguments, page, shown, len(data))
 

@@ -12,6 +12,9 @@ from orchestrator_tools.output import SEARCH_LIMIT, SEARCH_SECONDS
 FLAGS = ("--no-config", "--color=never", "--hidden", "--no-messages", "--no-require-git")
 """What every search has: no settings of the machine, ignore files honoured in any folder."""
 
+LONGEST = 16_000
+"""Characters of one argument: in any encoding fewer bytes than a kernel takes."""
+
 NO_THREAD = b"failed to spawn thread"
 NO_GIT = "--glob=!.git"
 
@@ -27,6 +30,8 @@ def run(argv: list[str], cwd: str) -> Ended:
     """
     if any("\0" in word for word in argv):
         raise ToolError("a pattern or path cannot hold a NUL character")
+    if any(len(word) > LONGEST for word in argv):
+        raise ToolError(f"a pattern or path has more than {LONGEST} characters; search for less")
     ended = children.run(argv, Bounds(SECONDS, LIMIT, fatal=NO_THREAD), cwd=cwd)
     if ended.stopped:
         # Those of its threads that did start would wait for the missing one for ever.
