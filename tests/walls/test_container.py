@@ -18,10 +18,10 @@ import pytest
 
 from orchestrator import open_toolbox
 from orchestrator.assembly.machine import make_sandbox
-from orchestrator.config import SandboxSettings
 from orchestrator.errors import ConfigError, SandboxUnavailable
 from orchestrator.records import Mount
 from orchestrator.sandboxes.engine import bind, started_at
+from orchestrator.settings import SandboxSettings
 from tests.contracts.stand_in import a_stand_in, asked
 from tests.walls.inside import done, python, sh
 from tests.walls.outside import eventually, processes_with
@@ -133,7 +133,7 @@ def ended_process() -> int:
 HOST = """
 import asyncio, sys
 from orchestrator import open_toolbox
-from orchestrator.config import SandboxSettings
+from orchestrator.settings import SandboxSettings
 walls = SandboxSettings(backend="container", engine="docker", image="tools:1")
 async def main():
     async with open_toolbox(sys.argv[1], state=sys.argv[2], sandbox_backend=walls) as toolbox:
