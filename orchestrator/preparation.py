@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from orchestrator import toolserver
+from orchestrator.checkout import hand_over
 from orchestrator.egress.allowed import EgressLimits, Host
 from orchestrator.egress.opening import opened, told
 from orchestrator.errors import RepositoryRefused
@@ -86,6 +87,7 @@ class Preparation:
         self._emit = emit
         self._show = show
         self._proxy: EgressProxy | None = None
+        self._owner = sandbox.owner
         self._socket: Path | None = None
         self._events: Sequence[Event] = ()
         self.setups = self._setups(needs, sandbox, clock) if needs.plan is not None else None
@@ -103,8 +105,11 @@ class Preparation:
             serve=self._serve_setup if allowed else None,
         )
 
-    def _serve_setup(self, folder: Path) -> AbstractAsyncContextManager[Path]:
-        return self._opened(self._network.setup).open(folder)
+    @asynccontextmanager
+    async def _serve_setup(self, folder: Path) -> AsyncIterator[Path]:
+        async with self._opened(self._network.setup).open(folder) as socket:
+            hand_over(socket, self._owner)
+            yield socket
 
     def _opened(self, allowed: tuple[Host, ...]) -> EgressProxy:
         from orchestrator.egress.proxy import EgressProxy
@@ -125,6 +130,7 @@ class Preparation:
             if self._network.agent:
                 self._proxy = self._opened(self._network.agent)
                 self._socket = await stack.enter_async_context(self._proxy.open(self._folder))
+                hand_over(self._socket, self._owner)
             yield
 
     def spec(self) -> SandboxSpec:

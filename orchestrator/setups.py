@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import anyio
 import anyio.to_thread
 
+from orchestrator.checkout import hand_over
 from orchestrator.commands import FinishedCommand, run_command
 from orchestrator.egress.opening import opened
 from orchestrator.errors import WorkspaceError
@@ -224,6 +225,7 @@ class Setups:
         await anyio.to_thread.run_sync(remove_tree, folder)
         folder.mkdir(mode=0o700, parents=True)
         (folder / "result").mkdir(mode=0o700)
+        await anyio.to_thread.run_sync(hand_over, folder / "result", self._sandbox.owner)
         await anyio.to_thread.run_sync(workspace.lay_out)
         await workspace.check_out_inside(commit)
         await self._run_commands(workspace.spec(), folder)
@@ -255,7 +257,7 @@ class Setups:
         listed.write_bytes(b"\0".join(name.encode("utf-8", "surrogateescape") for name in wanted))
         try:
             shown = (
-                Mount(str(result.folder), RESULT),
+                Mount(str(result.folder / "tree"), f"{RESULT}/tree"),
                 Mount(str(listed), WANTED),
             )
             done = await self._run(PUT, workspace.spec().adding(shown), COPY_S)
@@ -300,6 +302,7 @@ class Setups:
     def _key(self, commit: str) -> str:
         """Return the name under which the result for a commit is kept."""
         marks = [str(VERSION), self._repository.id, self._sandbox.name, *self._plan.marks]
+        marks.append(str(self._sandbox.owner))
         marks += self._plan.commands
         for path, (mode, sha) in sorted(self._repository.entries(commit).items()):
             if PurePosixPath(path).name in self._plan.inputs or path in self._plan.inputs:

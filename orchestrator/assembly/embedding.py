@@ -187,7 +187,9 @@ async def open_toolbox(
         if network:
             proxy = _proxy(network, sandbox, decided)
             notes = proxy.notes
-            spec = opened(spec, await stack.enter_async_context(proxy.open(scratch)))
+            socket = await stack.enter_async_context(proxy.open(scratch))
+            hand_over(socket, sandbox.owner)
+            spec = opened(spec, socket)
         server = toolserver.ToolServer(sandbox, lambda: spec, workspaces.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
         yield OpenToolbox(server, tools, inside, notes)

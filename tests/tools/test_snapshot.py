@@ -218,3 +218,16 @@ def test_says_what_git_says(repo: Repo) -> None:
     (repo.git / "HEAD").unlink()
     with pytest.raises(ToolError, match=r"git add failed: .*not a git repository"):
         take(repo, 1)
+
+
+def test_a_change_of_the_same_second_and_size_is_put_back(repo: Repo) -> None:
+    """Files are compared by what is in them: times and sizes may say nothing."""
+    file = repo.work / "kept"
+    for turn in range(20):
+        file.write_text(f"{turn:03}\n", encoding="utf-8")
+        name = take(repo, turn)
+        noted = file.stat()
+        file.write_text("xyz\n", encoding="utf-8")
+        os.utime(file, ns=(noted.st_atime_ns, noted.st_mtime_ns))
+        restore(repo, name)
+        assert file.read_text(encoding="utf-8") == f"{turn:03}\n"

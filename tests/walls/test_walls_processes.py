@@ -100,8 +100,8 @@ async def test_a_stopped_server_is_always_started_again(
     how: str, open_here: OpenHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty times in a row the server is stopped, given up, and the next call works."""
-    monkeypatch.setattr("orchestrator.toolbox.PULSE_S", 0.2)
-    monkeypatch.setattr("orchestrator.toolbox.PULSE_WAIT_S", 2.0)
+    monkeypatch.setattr("orchestrator.toolserver.PULSE_S", 0.2)
+    monkeypatch.setattr("orchestrator.toolserver.PULSE_WAIT_S", 2.0)
     async with open_here() as toolbox:
         for number in range(20):
             stopped = await sh(toolbox, f"{how}; sleep 600", 600_000)

@@ -70,6 +70,9 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
     _remove(index + ".lock")
     shutil.copyfile(kept, index + ".new")
     os.replace(index + ".new", index)
+    # Older than every file, git trusts no time in it and compares contents: a file that was changed
+    # within the second in which it was noted, to the same size, would else pass for unchanged.
+    os.utime(index, (1, 1))
     # What an interrupted turn left may hide behind ignore rules that it wrote itself.
     for arguments in (
         ("checkout-index", "--force", "--all"),
