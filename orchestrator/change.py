@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -13,8 +14,10 @@ from orchestrator.commands import FinishedCommand, run_command
 from orchestrator.ports import Clock, Sandbox
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.setups import SetupResult, Setups
 from orchestrator.workspaces import Shared, Workspace
+
+if TYPE_CHECKING:
+    from orchestrator.setups import SetupResult, Setups
 
 SETTINGS = (
     "pyproject.toml",

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from orchestrator.shell import Command, NotTold, parsed
+if TYPE_CHECKING:
+    from orchestrator.shell import Command
 
 RULE = re.compile(r"(\*|[A-Za-z_][\w.*/ -]*?)\s*(?:\((.*)\))?", re.DOTALL)
 SHELL = "Bash"
@@ -155,6 +157,8 @@ class Permissions:
         only, denied = self._only(SHELL), self._not(SHELL)
         if not only and not denied:
             return ""
+        from orchestrator.shell import NotTold, parsed
+
         try:
             line = parsed(script)
             for command in line.commands:
@@ -183,6 +187,8 @@ def _not_covered(command: Command, only: Sequence[str]) -> str:
 
 def _denied(command: Command, denied: Sequence[str], depth: int) -> str:
     """Look for a denied command, behind the programs that would start it too."""
+    from orchestrator.shell import NotTold
+
     if not command.words:
         return ""
     if not command.named or depth > NESTED:
@@ -204,6 +210,8 @@ def _denied(command: Command, denied: Sequence[str], depth: int) -> str:
 
 def _denied_in_shell(words: Sequence[str], denied: Sequence[str], depth: int) -> str:
     """Look into the script that a shell is given; one that comes from elsewhere cannot be seen."""
+    from orchestrator.shell import NotTold, parsed
+
     scripts = [word for word in words if not word.startswith(("-", "+"))]
     if not scripts or depth >= NESTED:
         raise NotTold("a shell whose script is not written out")

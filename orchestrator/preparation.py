@@ -12,19 +12,18 @@ import anyio.to_thread
 
 from orchestrator import toolserver
 from orchestrator.checkout import hand_over
-from orchestrator.egress.allowed import EgressLimits, Host
-from orchestrator.egress.opening import opened, told
 from orchestrator.errors import RepositoryRefused
 from orchestrator.events import EgressEnded, Event, Notice, Signal, WorkspaceSetUp
 from orchestrator.ports import Clock, Sandbox
 from orchestrator.records import Run, SandboxSpec
 from orchestrator.repository import Repository
-from orchestrator.setups import SetupPlan, SetupResult, Setups
 from orchestrator.snapshots import put_back
 from orchestrator.workspaces import Workspace
 
 if TYPE_CHECKING:
+    from orchestrator.egress.allowed import Host
     from orchestrator.egress.proxy import EgressProxy
+    from orchestrator.setups import SetupPlan, SetupResult, Setups
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,12 @@ class Network:
     Attributes:
         agent: by an agent's tools.
         setup: by the commands that prepare workspaces.
+        received: bytes that one run may receive.
+        sent: bytes that one run may send.
     """
 
-    limits: EgressLimits
+    received: int
+    sent: int
     agent: tuple[Host, ...] = ()
     setup: tuple[Host, ...] = ()
 
@@ -95,6 +97,8 @@ class Preparation:
     def _setups(self, needs: Needs, sandbox: Sandbox, clock: Clock) -> Setups | None:
         if needs.plan is None:
             return None
+        from orchestrator.setups import Setups
+
         allowed = needs.network.setup
         return Setups(
             store=needs.store,
@@ -112,11 +116,13 @@ class Preparation:
             yield socket
 
     def _opened(self, allowed: tuple[Host, ...]) -> EgressProxy:
+        from orchestrator.egress.allowed import EgressLimits
         from orchestrator.egress.proxy import EgressProxy
 
         ended = [one for one in self._events if isinstance(one, EgressEnded)]
         used = (sum(one.sent for one in ended), sum(one.received for one in ended))
-        return EgressProxy(allowed, self._network.limits, self._emit, used=used)
+        limits = EgressLimits(received=self._network.received, sent=self._network.sent)
+        return EgressProxy(allowed, limits, self._emit, used=used)
 
     @asynccontextmanager
     async def open(self, events: Sequence[Event]) -> AsyncIterator[None]:
@@ -136,11 +142,19 @@ class Preparation:
     def spec(self) -> SandboxSpec:
         """Return what the sandbox of the agent's tools shows."""
         spec = self._workspace.spec()
-        return spec if self._socket is None else opened(spec, self._socket)
+        if self._socket is None:
+            return spec
+        from orchestrator.egress.opening import opened
+
+        return opened(spec, self._socket)
 
     def told(self) -> tuple[str, ...]:
         """Return what the agent is told of its surroundings before it begins."""
-        return (told(self._network.agent),) if self._network.agent else ()
+        if not self._network.agent:
+            return ()
+        from orchestrator.egress.opening import told
+
+        return (told(self._network.agent),)
 
     def notes(self) -> list[str]:
         """Return what the agent should be told of them now, once."""

@@ -5,11 +5,10 @@ Deterministic and offline. Nothing in an issue's text can change the roster or t
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.errors import ConfigError, NoRoute
 from orchestrator.records import AgentDefinition, Issue, Route
@@ -87,6 +86,7 @@ def choose_route(
     labels: Mapping[str, str],
     default: str | None = None,
     wanted: str | None = None,
+    able: Collection[str] | None = None,
 ) -> Route:
     """Choose the agent for an issue.
 
@@ -96,6 +96,7 @@ def choose_route(
         labels: label to agent.
         default: the agent for what nothing else decides.
         wanted: the agent named on the command line; it wins.
+        able: the agents that can change something; only these are chosen by words. None is all.
 
     Raises:
         ConfigError: a name that was given is not in the roster.
@@ -108,7 +109,7 @@ def choose_route(
     for label in issue.labels:
         if label in labels:
             return Route(agent=known(labels[label], agents), reason=f"label {label}", score=1.0)
-    ranked = rank(issue, agents)
+    ranked = [one for one in rank(issue, agents) if able is None or one[0] in able]
     if ranked and ranked[0][1] >= LEAST_SCORE:
         (best, score), *rest = ranked
         return Route(agent=best, reason="description", score=score, runners_up=tuple(rest[:3]))
@@ -129,6 +130,8 @@ def known(name: str, agents: Mapping[str, AgentDefinition]) -> str:
     """
     if name in agents:
         return name
+    import difflib
+
     near = difflib.get_close_matches(name, list(agents), n=3)
     hint = (
         f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(agents))}"

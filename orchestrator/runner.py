@@ -57,7 +57,7 @@ class Means:
 
     Attributes:
         folder: the run's own folder in the state directory.
-        gates: judge the work, in order.
+        gates: gives who judges the work, in order; asked when there is work to judge.
         gate_rounds: how often a failed gate goes back to the agent.
     """
 
@@ -66,7 +66,7 @@ class Means:
     sandbox: Sandbox
     client: ModelClient
     model: Model
-    gates: Sequence[Gate]
+    gates: Callable[[], Sequence[Gate]]
     gate_rounds: int
     patience: Patience
     pack_limit: int
@@ -339,7 +339,7 @@ class Runner:
             shared=self._means.shared,
         )
         return await judge_change(
-            change, self._means.gates, self._events, self._emit, number=collected.round
+            change, self._means.gates(), self._events, self._emit, number=collected.round
         )
 
     # -- ends ------------------------------------------------------------------------------

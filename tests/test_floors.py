@@ -88,9 +88,12 @@ LATE_FILES = {
     "orchestrator/repository.py": "GitPython waits until there is something to count",
     "orchestrator/prices.py": "the table is read when a model is named",
     "orchestrator/config.py": "difflib is for wrong keys only",
+    "orchestrator/routing.py": "difflib is for wrong names only",
     "orchestrator/workspaces.py": "where the tools' code lies",
     "orchestrator/shell.py": "only agents with rules for commands need a parser",
-    "orchestrator/preparation.py": "most runs have no network, and need no proxy",
+    "orchestrator/preparation.py": "most runs have no network and no set-up",
+    "orchestrator/permissions.py": "most agents have no rules for commands",
+    "orchestrator/definitions/known.py": "difflib is for wrong words only",
 }
 
 

@@ -6,6 +6,8 @@ from orchestrator.errors import DefinitionError
 from orchestrator.records import AgentDefinition
 from orchestrator.toolbox import every_tool, permissions_of
 
+CHANGING = frozenset({"Write", "Edit", "Bash"})
+
 
 def require_tools(agent: AgentDefinition) -> None:
     """Refuse an agent that could do nothing.
@@ -20,3 +22,8 @@ def require_tools(agent: AgentDefinition) -> None:
         f"{agent.source}: agent {agent.name} has no tool that is here (its file names: {named})",
         hint=f"there are {', '.join(every_tool())}; `orchestrate agents check` tells more",
     )
+
+
+def can_change(agent: AgentDefinition) -> bool:
+    """Tell whether an agent has a tool by which a file can be changed."""
+    return any(tool in CHANGING for tool in permissions_of(agent).names)

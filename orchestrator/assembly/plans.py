@@ -13,7 +13,7 @@ import orjson
 
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
-from orchestrator.assembly.launching import require_tools
+from orchestrator.assembly.launching import can_change, require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.surroundings import needs_of, shared_of
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
@@ -110,10 +110,16 @@ class RepositoryPlans:
     def route(self, issue: Issue, wanted: str | None) -> Route:
         """Choose the agent for an issue."""
         settings = self._config.routing
+        agents = self.roster()
         route = choose_route(
-            issue, self.roster(), labels=settings.labels, default=settings.default, wanted=wanted
+            issue,
+            agents,
+            labels=settings.labels,
+            default=settings.default,
+            wanted=wanted,
+            able=[name for name, one in agents.items() if can_change(one)],
         )
-        require_tools(self.roster()[route.agent])
+        require_tools(agents[route.agent])
         return route
 
     def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
@@ -201,7 +207,7 @@ class RepositoryPlans:
             sandbox=self._sandbox,
             client=self._client_for(run.model),
             model=model,
-            gates=self._gates(),
+            gates=self._gates,
             gate_rounds=settings.gates.rounds,
             patience=Patience(
                 settings.model.retries, settings.model.backoff_s, settings.model.longest_wait_s

@@ -7,17 +7,20 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from orchestrator.egress.allowed import EgressLimits, Host, parse_host
 from orchestrator.errors import ConfigError
 from orchestrator.ports import Sandbox
 from orchestrator.preparation import Needs, Network
 from orchestrator.records import Mount
 from orchestrator.repository import Repository
 from orchestrator.sandboxes.inside import toolchains
-from orchestrator.settings import Config
-from orchestrator.setups import INPUTS, SetupPlan
+from orchestrator.settings import Config, WorkspaceSettings
 from orchestrator.workspaces import WORKSPACE, Shared
+
+if TYPE_CHECKING:
+    from orchestrator.egress.allowed import Host
+    from orchestrator.setups import SetupPlan
 
 MB = 1024 * 1024
 HOPS = 8
@@ -29,6 +32,10 @@ def hosts(texts: Sequence[str]) -> tuple[Host, ...]:
     Raises:
         ConfigError: one is no host with a port.
     """
+    if not texts:
+        return ()
+    from orchestrator.egress.allowed import parse_host
+
     return tuple(dict.fromkeys(parse_host(text) for text in texts))
 
 
@@ -48,7 +55,8 @@ def needs_of(
     network = config.sandbox.network
     workspace = config.workspace
     opened = Network(
-        limits=EgressLimits(received=network.receive_mb * MB, sent=network.send_mb * MB),
+        received=network.receive_mb * MB,
+        sent=network.send_mb * MB,
         agent=hosts(network.allow),
         setup=hosts(workspace.setup_allow),
     )
@@ -59,13 +67,21 @@ def needs_of(
         if not name or path.is_absolute() or {"..", ".git"} & set(path.parts):
             raise ConfigError(f"workspace.share: {name!r} is not a path inside the checkout")
     repo = hashlib.blake2b(os.fsencode(repository.id), digest_size=8).hexdigest()
-    plan = SetupPlan(
+    plan = _plan(workspace, sandbox, environment) if workspace.setup else None
+    return Needs(opened, plan, state / "setups" / repo)
+
+
+def _plan(
+    workspace: WorkspaceSettings, sandbox: Sandbox, environment: Mapping[str, str]
+) -> SetupPlan:
+    from orchestrator.setups import INPUTS, SetupPlan
+
+    return SetupPlan(
         commands=workspace.setup,
         inputs=frozenset(workspace.setup_inputs) or INPUTS,
         marks=(sandbox.name, sys.version, environment.get("PATH", ""), *workspace.setup_allow),
         timeout_s=workspace.setup_minutes * 60,
     )
-    return Needs(opened, plan if plan.commands else None, state / "setups" / repo)
 
 
 def _refuse(config: Config, sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Any
@@ -64,6 +65,8 @@ def cli(context: click.Context, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line, and end with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
+    # Nothing that is loaded while starting is ever garbage; looking for some costs 30 ms.
+    gc.disable()
     try:
         status = cli.main(args=given, prog_name="orchestrate", standalone_mode=False)
     except click.exceptions.Abort:
@@ -77,6 +80,8 @@ def main(arguments: list[str] | None = None) -> Any:
         if "--debug" in given and not isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         sys.exit(told(error))
+    finally:
+        gc.enable()
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -53,9 +53,6 @@ def may_colour(stream: TextIO) -> bool:
 
 def run(order: Order) -> int:
     """Do what was asked for, and return the exit code."""
-    # What was imported stays; looking through all of it again costs 5 ms in the middle of a turn.
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
     with ExitStack() as stack:
         seen = sys.stderr.isatty()
         shown = TerminalSink(sys.stderr, colour=may_colour(sys.stderr), live=seen)
@@ -80,6 +77,10 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
         agents=order.agents,
     )
     async with made as orchestrator:
+        # What was imported stays; looking through it again costs 5 ms in the middle of a turn.
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
+        gc.enable()
 
         async def work() -> Outcome:
             if order.run:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 DOCUMENTED = (
     "name",
     "description",
@@ -72,6 +70,8 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 def nearest(word: str, known: tuple[str, ...] | frozenset[str]) -> str:
     """Return `` (did you mean ...?)`` for a word that is nearly a known one, else nothing."""
+    import difflib
+
     lower = {one.lower(): one for one in known}
     found = difflib.get_close_matches(word.lower(), list(lower), n=1, cutoff=0.75)
     return f"; did you mean {lower[found[0]]!r}?" if found else ""
