@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from orchestrator.channel import Channel
 from orchestrator.errors import SandboxUnavailable, only
 from orchestrator.ports import Sandbox, SandboxProcess
 from orchestrator.records import SandboxSpec
@@ -191,7 +192,7 @@ class ToolServer:
             raise
         finally:
             theirs.close()
-        return _Session(process, await anyio.abc.UNIXSocketStream.from_socket(ours))
+        return _Session(process, Channel(ours))
 
 
 @dataclasses.dataclass(slots=True)
@@ -207,7 +208,7 @@ class _Question:
 class _Session:
     """One life of the server process. What it says comes from inside, so nothing is assumed."""
 
-    def __init__(self, process: SandboxProcess, channel: anyio.abc.UNIXSocketStream) -> None:
+    def __init__(self, process: SandboxProcess, channel: Channel) -> None:
         self._process = process
         self._channel = channel
         self._waiting: dict[str, _Question] = {}

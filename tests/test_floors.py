@@ -30,6 +30,7 @@ FLOORS = {
     "session": 1.7,
     "gitinside": 1.7,
     "commands": 1.7,
+    "channel": 1.0,
     "limits": 1.7,
     "repository": 1.8,
     "settings": 1.85,
