@@ -10,6 +10,7 @@ from orchestrator.definitions.remark import Remark, Skip
 from orchestrator.errors import At, DefinitionError
 
 LONG = re.compile(r"-{4,}\s*")
+LOST = re.compile(r"(?<![^\s\"'])(tools|disallowedTools)[\"']?\s*:")
 FLAT = re.compile(r"--- +(?=name:)")
 
 
@@ -20,6 +21,7 @@ class Fenced:
     Attributes:
         first_line: the number of the header's first line in the file.
         indent: characters that were taken off every line.
+        body_line: the number of the body's first line.
     """
 
     header: str
@@ -27,6 +29,7 @@ class Fenced:
     first_line: int
     indent: int = 0
     remarks: tuple[Remark, ...] = ()
+    body_line: int = 0
 
 
 def fenced(text: str, file: str) -> Fenced:
@@ -76,8 +79,10 @@ def _closed(lines: list[str], opening: int, file: str, found: Fenced) -> Fenced:
             )
         told = "the header is closed by more than three dashes"
         remarks.append(Remark("odd-fence", end + 1, found.indent + 1, told))
+    text = next((at for at in range(end + 1, len(lines)) if lines[at].strip()), end)
     return replace(
         found,
+        body_line=text + 1,
         header="\n".join(lines[opening + 1 : end]),
         body="\n".join(lines[end + 1 :]).strip(),
         remarks=tuple(remarks),
@@ -90,9 +95,16 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
     if not closing and header.rstrip().endswith(" ---"):
         header, closing, after = header.rstrip().removesuffix(" ---"), " --- ", ""
     at = At(file, number + 1, 1)
+    keys = re.compile(rf"(?:^|(?<= ))({'|'.join(map(re.escape, FLAT_KEYS))}):(?= |$)")
     if not closing:
         raise DefinitionError("the header on this line is never closed by ' --- '", at=at)
-    keys = re.compile(rf"(?:^|(?<= ))({'|'.join(map(re.escape, FLAT_KEYS))}): ")
+    more, again, _ = f"{after} ".partition(" --- ")
+    if again and keys.search(more):
+        raise DefinitionError(
+            "the header is on one line, and may end at two places of it",
+            at=At(file, number + 1, 1),
+            hint="put each key on a line of its own",
+        )
     places = list(keys.finditer(header))
     names = [one.group(1) for one in places]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -102,6 +114,13 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
             at=At(file, number + 1, 1),
             hint="put each key on a line of its own",
         )
+    lost = LOST.search(header)
+    if lost is not None and lost.group(1) not in names:
+        raise DefinitionError(
+            f"the header is on one line, and {lost.group(1)!r} is not plainly a key of it",
+            at=At(file, number + 1, 5 + lost.start(1)),
+            hint="put each key on a line of its own",
+        )
     ends = [one.start() for one in places[1:]] + [len(header)]
     parts = [header[one.start() : end].strip() for one, end in zip(places, ends, strict=True)]
     told = "the header is on one line; put each key on a line of its own"
@@ -109,5 +128,6 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
         header="\n".join(parts),
         body="\n".join([after, *rest]).strip(),
         first_line=number + 1,
+        body_line=number + 1,
         remarks=(Remark("flattened", number + 1, 1, told),),
     )
