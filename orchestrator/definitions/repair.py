@@ -65,6 +65,10 @@ def repaired(text: str, file: str, *, first_line: int, indent: int, broken: Brok
         keys[entry.key] = (entry.line, indent + 1)
         values[entry.key], remark = _value(entry, file, indent)
         remarks += [remark] if remark else []
+    if not remarks:
+        place = broken.at or At(file)
+        told = f"{str(broken).removeprefix(f'{place}: ')}; read key by key"
+        remarks.append(Remark("yaml-repaired", place.line, place.column, told))
     return Repaired(values, keys, tuple(remarks))
 
 
@@ -153,9 +157,9 @@ def _literal(entry: Entry, broken: BrokenYaml, indent: int) -> tuple[Value, Rema
     remark = Remark("yaml-repaired", at.line or entry.line, at.column or column, told)
     more = [line for line in entry.lines[1:] if line.strip()]
     following = [line.strip() for line in more]
-    if entry.key in LISTS and len({_list_indent(line) for line in more}) > 1:
-        raise broken
-    if entry.key in LISTS and any(_list_indent(line) == LOOSE for line in more):
+    indents = {_list_indent(line) for line in more}
+    loose = len(indents) > 1 or LOOSE in indents or (bool(first.strip()) and 0 in indents)
+    if entry.key in LISTS and loose:
         raise broken
     if entry.key in LISTS and not first.strip() and all(map(LISTED.fullmatch, following)):
         items = [Value(_unquoted(one[1:].strip()), entry.line, column) for one in following]
