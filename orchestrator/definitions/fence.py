@@ -11,6 +11,8 @@ from orchestrator.errors import At, DefinitionError
 
 LONG = re.compile(r"-{4,}\s*")
 LOST = re.compile(r"(?<![^\s\"'])(tools|disallowedTools)[\"']?\s*:")
+LISTS = frozenset({"tools", "disallowedTools"})
+INNER = re.compile(r"(?:^|\s)[A-Za-z][\w-]*:(?=\s|$)")
 FLAT = re.compile(r"--- +(?=name:)")
 
 
@@ -114,15 +116,9 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
             at=At(file, number + 1, 1),
             hint="put each key on a line of its own",
         )
-    lost = LOST.search(header)
-    if lost is not None and lost.group(1) not in names:
-        raise DefinitionError(
-            f"the header is on one line, and {lost.group(1)!r} is not plainly a key of it",
-            at=At(file, number + 1, 5 + lost.start(1)),
-            hint="put each key on a line of its own",
-        )
     ends = [one.start() for one in places[1:]] + [len(header)]
     parts = [header[one.start() : end].strip() for one, end in zip(places, ends, strict=True)]
+    _refuse_unclear_tools(header, parts, file, number + 1)
     told = "the header is on one line; put each key on a line of its own"
     return Fenced(
         header="\n".join(parts),
@@ -131,3 +127,24 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
         body_line=number + 1,
         remarks=(Remark("flattened", number + 1, 1, told),),
     )
+
+
+def _refuse_unclear_tools(header: str, parts: list[str], file: str, line: int) -> None:
+    """Refuse a header on one line whose tools are hidden, or hold what may be another key."""
+    hint = "put each key on a line of its own"
+    keys = {part.partition(":")[0] for part in parts}
+    lost = LOST.search(header)
+    if lost is not None and lost.group(1) not in keys:
+        raise DefinitionError(
+            f"the header is on one line, and {lost.group(1)!r} is not plainly a key of it",
+            at=At(file, line, 5 + lost.start(1)),
+            hint=hint,
+        )
+    for part in parts:
+        key, _, value = part.partition(":")
+        if key in LISTS and INNER.search(value):
+            raise DefinitionError(
+                f"the header is on one line, and it is not plain where {key!r} ends",
+                at=At(file, line, 1),
+                hint=hint,
+            )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 
-from orchestrator.definitions.fence import Fenced
+from orchestrator.definitions.fence import LISTS, Fenced
 from orchestrator.definitions.known import DOCUMENTED, FOREIGN, TEXT_KEYS
 from orchestrator.definitions.remark import Remark
 from orchestrator.errors import At, DefinitionError
@@ -18,7 +18,6 @@ from orchestrator.header import BrokenYaml, Value, read_header
 KEY = re.compile(r"([A-Za-z][\w-]*):(?=\s|$)")
 KNOWN = frozenset({*DOCUMENTED, *FOREIGN})
 LISTED = re.compile(r"-\s+(.*)")
-LISTS = frozenset({"tools", "disallowedTools"})
 NARROWS = re.compile(r"""(["']?)(?P<key>tools|disallowedTools)\1\s*:(?=\s|$)""")
 INDENTED = re.compile(rf"\s*{NARROWS.pattern}")
 TEXT, LOOSE = -1, -2

@@ -191,9 +191,10 @@ def test_what_editors_do_to_files(text: str | bytes, told: list[tuple[str, int, 
         FLAT.replace("tools: Read", "tools:Read"),
         FLAT.replace("tools: Read", "tools : Read"),
         FLAT.replace("tools: Read", '"tools": Read'),
+        FLAT.replace("tools: Read", "tools: title: a"),
         FLAT.replace(" --- Mend it.", ""),
     ],
-    ids=["key-twice", "end-twice", "no-blank", "blank", "quoted", "unclosed"],
+    ids=["key-twice", "end-twice", "no-blank", "blank", "quoted", "inner", "unclosed"],
 )
 def test_one_line_that_has_two_meanings(text: str) -> None:
     """A header on one line is taken apart in one way only, or refused."""
