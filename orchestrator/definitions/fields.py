@@ -196,9 +196,9 @@ class Fields:
 
     def models_at(self) -> tuple[tuple[int, int], ...]:
         """Return line and column of each of the models."""
-        value = self.header.values.get("model")
-        if value is None:
+        if not self.models():
             return ()
+        value = self.header.values["model"]
         several = value.content if isinstance(value.content, list) else [value]
         return tuple((one.line, one.column) for one in several)
 

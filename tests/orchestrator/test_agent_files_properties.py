@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -262,10 +261,9 @@ def test_bytes_changed(file: Written, data: st.DataObject) -> None:
     assert never_wider(one, file.agent()), one
 
 
-@pytest.mark.parametrize("count", [1, 5])
-def test_the_measure_can_fail(count: int) -> None:
+def test_the_measure_can_fail() -> None:
     """What the other tests hold against each other does differ where tools do."""
     narrow = check(b"---\nname: a\ndescription: b\ntools: Read\n---\n", FILE).definition
     assert narrow is not None
-    wide = b"---\nname: a\ndescription: b\ntools: Read, Bash\n---\n" * count
+    wide = b"---\nname: a\ndescription: b\ntools: Read, Bash\n---\n"
     assert not never_wider(check(wide, FILE), narrow)
