@@ -99,7 +99,7 @@ class Permissions:
         allowed = [one for one in self._allowed or () if one.tool == tool]
         narrow = [] if any(one.only is None for one in allowed) else allowed
         told = [str(one.only) for one in narrow]
-        told += [f"not {one.only}" for one in self._denied if one.tool == tool and one.only]
+        told += [f"not {one}" for one in self._not(tool)]
         return tuple(told)
 
     def asks_for_path(self, tool: str) -> bool:

@@ -85,8 +85,9 @@ def check_files(paths: tuple[Path, ...], as_json: bool) -> int:
     Ends with 0 if every file is an agent or does not mean to be one, with 1 if one is refused.
     """
     from orchestrator.definitions.folder import checked
+    from orchestrator.definitions.modelled import with_model_remarks
 
-    found = [one for path in paths for one in checked(path)]
+    found = [with_model_remarks(one, {}) for path in paths for one in checked(path)]
     if as_json:
         _print_json([_told(one) for one in found])
     else:
@@ -169,24 +170,32 @@ STATUSES = ("ok", "repaired", "skipped", "refused")
 
 def _show_place(one: Checked) -> None:
     """Show the line that is meant, and point at the column."""
-    from orchestrator.sinks.plain import line
+    from orchestrator.sinks.plain import safe
 
     if one.error is None or not one.error.line or not one.error.column:
         return
     try:
-        text = Path(one.file).read_bytes().decode("utf-8", "replace")
+        text = Path(one.file).read_bytes().decode("utf-8-sig", "replace")
     except OSError:
         return
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if one.error.line > len(lines):
         return
     column = one.error.column
     start = max(column - 60, 0)
     shown = lines[one.error.line - 1][start : start + 100].replace("\t", " ")
-    click.echo(f"  {line(shown, 100)}\n  {' ' * (column - 1 - start)}^")
+    click.echo(f"  {safe(shown, keep='')}\n  {' ' * (column - 1 - start)}^")
 
 
 def _print_json(value: object) -> None:
+    import json
+
     import orjson
 
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    from orchestrator.sinks.plain import safe_json
+
+    try:
+        text = safe_json(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    except TypeError:  # The name of a file that is not UTF-8: JSON can say it by an escape only.
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")

@@ -8,7 +8,7 @@ from typing import Literal
 from orchestrator.definitions.fence import Fenced, fenced
 from orchestrator.definitions.fields import Fields
 from orchestrator.definitions.remark import Remark, Skip
-from orchestrator.definitions.repair import repaired
+from orchestrator.definitions.repair import refuse_lost, repaired
 from orchestrator.errors import At, DefinitionError
 from orchestrator.header import BrokenYaml, Header, decoded, read_header
 from orchestrator.records import AgentDefinition
@@ -29,6 +29,7 @@ class Checked:
     Attributes:
         definition: None where the file was skipped or refused.
         models: as written.
+        models_at: line and column of each.
         error: why it was skipped or refused.
     """
 
@@ -39,6 +40,7 @@ class Checked:
     body: str = ""
     remarks: tuple[Remark, ...] = ()
     error: Remark | None = None
+    models_at: tuple[tuple[int, int], ...] = ()
 
 
 def check(data: bytes, file: str) -> Checked:
@@ -92,6 +94,7 @@ def _read(data: bytes, file: str) -> Checked:
         models=fields.models(),
         body=found.body,
         remarks=tuple(fields.remarks),
+        models_at=fields.models_at(),
     )
 
 
@@ -100,9 +103,11 @@ def _header(found: Fenced, file: str) -> tuple[Header, tuple[Remark, ...]]:
     try:
         values, keys = read_header(found.header, file, **place)
         mended: tuple[Remark, ...] = ()
+        refuse_lost(found, file, values, strict=True)
     except BrokenYaml as broken:
         whole = repaired(found.header, file, broken=broken, **place)
         values, keys, mended = whole.values, whole.keys, whole.remarks
+        refuse_lost(found, file, values, strict=False)
     return Header(file=file, values=values, body=found.body, keys=keys), mended
 
 

@@ -10,6 +10,9 @@ from orchestrator.definitions.remark import Remark, Skip
 from orchestrator.errors import At, DefinitionError
 
 LONG = re.compile(r"-{4,}\s*")
+LOST = re.compile(r"(?<![^\s\"'])(tools|disallowedTools)[\"']?\s*:")
+LISTS = frozenset({"tools", "disallowedTools"})
+INNER = re.compile(r"(?:^|\s)[A-Za-z][\w-]*:(?=\s|$)")
 FLAT = re.compile(r"--- +(?=name:)")
 
 
@@ -20,6 +23,7 @@ class Fenced:
     Attributes:
         first_line: the number of the header's first line in the file.
         indent: characters that were taken off every line.
+        body_line: the number of the body's first line.
     """
 
     header: str
@@ -27,6 +31,7 @@ class Fenced:
     first_line: int
     indent: int = 0
     remarks: tuple[Remark, ...] = ()
+    body_line: int = 0
 
 
 def fenced(text: str, file: str) -> Fenced:
@@ -76,8 +81,10 @@ def _closed(lines: list[str], opening: int, file: str, found: Fenced) -> Fenced:
             )
         told = "the header is closed by more than three dashes"
         remarks.append(Remark("odd-fence", end + 1, found.indent + 1, told))
+    text = next((at for at in range(end + 1, len(lines)) if lines[at].strip()), end)
     return replace(
         found,
+        body_line=text + 1,
         header="\n".join(lines[opening + 1 : end]),
         body="\n".join(lines[end + 1 :]).strip(),
         remarks=tuple(remarks),
@@ -90,9 +97,16 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
     if not closing and header.rstrip().endswith(" ---"):
         header, closing, after = header.rstrip().removesuffix(" ---"), " --- ", ""
     at = At(file, number + 1, 1)
+    keys = re.compile(rf"(?:^|(?<= ))({'|'.join(map(re.escape, FLAT_KEYS))}):(?= |$)")
     if not closing:
         raise DefinitionError("the header on this line is never closed by ' --- '", at=at)
-    keys = re.compile(rf"(?:^|(?<= ))({'|'.join(map(re.escape, FLAT_KEYS))}): ")
+    more, again, _ = f"{after} ".partition(" --- ")
+    if again and keys.search(more):
+        raise DefinitionError(
+            "the header is on one line, and may end at two places of it",
+            at=At(file, number + 1, 1),
+            hint="put each key on a line of its own",
+        )
     places = list(keys.finditer(header))
     names = [one.group(1) for one in places]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -104,10 +118,33 @@ def _flattened(line: str, rest: list[str], number: int, file: str) -> Fenced:
         )
     ends = [one.start() for one in places[1:]] + [len(header)]
     parts = [header[one.start() : end].strip() for one, end in zip(places, ends, strict=True)]
+    _refuse_unclear_tools(header, parts, file, number + 1)
     told = "the header is on one line; put each key on a line of its own"
     return Fenced(
         header="\n".join(parts),
         body="\n".join([after, *rest]).strip(),
         first_line=number + 1,
+        body_line=number + 1,
         remarks=(Remark("flattened", number + 1, 1, told),),
     )
+
+
+def _refuse_unclear_tools(header: str, parts: list[str], file: str, line: int) -> None:
+    """Refuse a header on one line whose tools are hidden, or hold what may be another key."""
+    hint = "put each key on a line of its own"
+    keys = {part.partition(":")[0] for part in parts}
+    lost = LOST.search(header)
+    if lost is not None and lost.group(1) not in keys:
+        raise DefinitionError(
+            f"the header is on one line, and {lost.group(1)!r} is not plainly a key of it",
+            at=At(file, line, 5 + lost.start(1)),
+            hint=hint,
+        )
+    for part in parts:
+        key, _, value = part.partition(":")
+        if key in LISTS and INNER.search(value):
+            raise DefinitionError(
+                f"the header is on one line, and it is not plain where {key!r} ends",
+                at=At(file, line, 1),
+                hint=hint,
+            )

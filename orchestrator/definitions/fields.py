@@ -194,6 +194,14 @@ class Fields:
         text = self.text("model")
         return (text,) if text else ()
 
+    def models_at(self) -> tuple[tuple[int, int], ...]:
+        """Return line and column of each of the models."""
+        if not self.models():
+            return ()
+        value = self.header.values["model"]
+        several = value.content if isinstance(value.content, list) else [value]
+        return tuple((one.line, one.column) for one in several)
+
     def choice(self, key: str, known: tuple[str, ...], code: str) -> str:
         """Return one of some words; another one is told and not used."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from orchestrator.definitions.definition import Checked, check, read
 from orchestrator.definitions.remark import Remark
 from orchestrator.errors import DefinitionError
+from orchestrator.header import SIZE_LIMIT
 from orchestrator.records import AgentDefinition
 
 REPOSITORY_FOLDERS = ("agents", ".claude/agents")
@@ -47,17 +49,27 @@ def checked(path: Path) -> list[Checked]:
         path: the file or folder; what cannot be read is refused like what is broken.
     """
     if not path.is_dir():
-        try:
-            return [check(path.read_bytes(), str(path))]
-        except OSError as error:
-            told = Remark("unreadable", 0, 0, f"cannot be read: {error.strerror}")
-            return [Checked(str(path), "refused", error=told)]
-    found = [check(data, name) for name, data in files_below(path).items()]
+        return [_checked(path)]
+    found = [_checked(one) for one in _markdown_below(path)]
     by_name: dict[str, list[str]] = {}
     for one in found:
         if one.definition is not None:
             by_name.setdefault(one.definition.name, []).append(one.file)
     return [_alone(one, by_name) for one in found]
+
+
+def _checked(path: Path) -> Checked:
+    """Check one path; a device or a pipe is not opened, since that may never end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            told = Remark("unreadable", 0, 0, "cannot be read: it is not a file")
+            return Checked(str(path), "refused", error=told)
+        with path.open("rb") as stream:
+            return check(stream.read(SIZE_LIMIT + 1), str(path))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        told = Remark("unreadable", 0, 0, f"cannot be read: {why}")
+        return Checked(str(path), "refused", error=told)
 
 
 def _alone(one: Checked, by_name: Mapping[str, list[str]]) -> Checked:
@@ -75,14 +87,15 @@ def files_below(folder: Path) -> dict[str, bytes]:
     Raises:
         DefinitionError: there are too many to be agent files.
     """
-    found: dict[str, bytes] = {}
     if not folder.is_dir():
-        return found
-    for path in sorted(folder.rglob("*.md")):
-        if len(found) >= MOST_FILES:
-            raise DefinitionError(f"{folder} holds more than {MOST_FILES} markdown files")
-        if path.is_file():
-            found[str(path)] = path.read_bytes()
+        return {}
+    return {str(path): path.read_bytes() for path in _markdown_below(folder) if path.is_file()}
+
+
+def _markdown_below(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*.md") if not path.is_dir())
+    if len(found) > MOST_FILES:
+        raise DefinitionError(f"{folder} holds more than {MOST_FILES} markdown files")
     return found
 
 

@@ -6,8 +6,10 @@ A key that could widen what an agent may do is never guessed: it is YAML, or the
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
+from orchestrator.definitions.fence import LISTS, Fenced
 from orchestrator.definitions.known import DOCUMENTED, FOREIGN, TEXT_KEYS
 from orchestrator.definitions.remark import Remark
 from orchestrator.errors import At, DefinitionError
@@ -16,7 +18,9 @@ from orchestrator.header import BrokenYaml, Value, read_header
 KEY = re.compile(r"([A-Za-z][\w-]*):(?=\s|$)")
 KNOWN = frozenset({*DOCUMENTED, *FOREIGN})
 LISTED = re.compile(r"-\s+(.*)")
-LISTS = frozenset({"tools", "disallowedTools"})
+NARROWS = re.compile(r"""(["']?)(?P<key>tools|disallowedTools)\1\s*:(?=\s|$)""")
+INDENTED = re.compile(rf"\s*{NARROWS.pattern}")
+TEXT, LOOSE = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,10 @@ def repaired(text: str, file: str, *, first_line: int, indent: int, broken: Brok
         keys[entry.key] = (entry.line, indent + 1)
         values[entry.key], remark = _value(entry, file, indent)
         remarks += [remark] if remark else []
+    if not remarks:
+        place = broken.at or At(file)
+        told = f"{str(broken).removeprefix(f'{place}: ')}; read key by key"
+        remarks.append(Remark("yaml-repaired", place.line, place.column, told))
     return Repaired(values, keys, tuple(remarks))
 
 
@@ -105,6 +113,35 @@ def _value(entry: Entry, file: str, indent: int) -> tuple[Value, Remark | None]:
         return _literal(entry, broken, indent)
 
 
+def refuse_lost(found: Fenced, file: str, known: Container[str], *, strict: bool) -> None:
+    """Refuse a file in which a line that narrows the tools was read as something else.
+
+    Args:
+        found: the file's two parts.
+        file: its name, for error messages.
+        known: the keys that were found.
+        strict: whether the header is read as YAML as it stands.
+
+    Raises:
+        DefinitionError: such a line lies in a quoted text, behind a fence, or in another value.
+    """
+    after = found.body.split("\n")
+    end = next((number for number, line in enumerate(after) if line.rstrip() == "---"), 0)
+    parts = [
+        (found.header.split("\n"), found.first_line, NARROWS if strict else INDENTED),
+        (after[:end], found.body_line, NARROWS),
+    ]
+    for lines, first, pattern in parts:
+        for number, line in enumerate(lines):
+            match = pattern.match(line)
+            if match and match.group("key") not in known:
+                raise DefinitionError(
+                    f"{match.group('key')!r} stands here where it is not read as a key",
+                    at=At(file, first + number, found.indent + 1),
+                    hint="put it in the header, on a line of its own, not indented",
+                )
+
+
 def _strict(text: str, entry: Entry, file: str, indent: int) -> Value:
     values, _ = read_header(text, file, first_line=entry.line, indent=indent)
     return values[entry.key]
@@ -117,12 +154,25 @@ def _literal(entry: Entry, broken: BrokenYaml, indent: int) -> tuple[Value, Rema
     at = broken.at or At("", entry.line, column)
     told = f"{entry.key}: {str(broken).partition(': ')[2]}; taken as the text that it is"
     remark = Remark("yaml-repaired", at.line or entry.line, at.column or column, told)
-    following = [line.strip() for line in entry.lines[1:] if line.strip()]
+    more = [line for line in entry.lines[1:] if line.strip()]
+    following = [line.strip() for line in more]
+    indents = {_list_indent(line) for line in more}
+    loose = len(indents) > 1 or LOOSE in indents or (bool(first.strip()) and 0 in indents)
+    if entry.key in LISTS and loose:
+        raise broken
     if entry.key in LISTS and not first.strip() and all(map(LISTED.fullmatch, following)):
         items = [Value(_unquoted(one[1:].strip()), entry.line, column) for one in following]
         return Value(items, entry.line, column), remark
     text = "\n".join([first.strip(), *(line.strip() for line in entry.lines[1:])]).strip()
     return Value(_unquoted(text), entry.line, column), remark
+
+
+def _list_indent(line: str) -> int:
+    """Return how far an item is indented; LOOSE for a line that need not be of the list."""
+    indent = len(line) - len(line.lstrip())
+    if LISTED.fullmatch(line.strip()):
+        return indent
+    return TEXT if indent else LOOSE
 
 
 def _unquoted(text: str) -> str:
