@@ -16,6 +16,7 @@ help: ## Show this list
 
 .venv/runtime: .venv/made pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -m compileall -q tools  # else every sandbox would compile them at its start
 	@touch $@
 
 .venv/development: .venv/runtime

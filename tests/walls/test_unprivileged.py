@@ -44,8 +44,9 @@ PLAYED = (
     "test_many_toolboxes.py",
     "test_container.py",
     "../contracts/test_sandbox.py",
+    "../egress/test_way_out.py",
 )
-NEEDED = ("issue-orchestrator", "hypothesis", "pytest", "pytest-asyncio")
+NEEDED = ("issue-orchestrator", "hypothesis", "pytest", "pytest-asyncio", "trustme")
 LEFT_OUT = {"anthropic"}
 """Large, and loaded by nothing that is played here."""
 
@@ -102,7 +103,7 @@ def copy_all(folder: Path) -> None:
     for name in ("conftest.py", "builders.py", "pyproject.toml"):
         source = TOP / name if name == "pyproject.toml" else TOP / "tests" / name
         shutil.copy2(source, folder / source.relative_to(TOP))
-    for name in ("walls", "contracts"):
+    for name in ("walls", "contracts", "egress"):
         shutil.copytree(HERE.parent / name, folder / "tests" / name, ignore=out)
     (folder / "bin").mkdir()
     rg = shutil.which("rg") or f"{sys.prefix}/bin/rg"
