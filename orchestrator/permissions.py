@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestrator.shell import Command
 
-RULE = re.compile(r"(\*|[A-Za-z_][\w.*/ -]*?)\s*(?:\((.*)\))?", re.DOTALL)
+NAME = re.compile(r"\*|[A-Za-z_][\w.*/ -]*")
 SHELL = "Bash"
 PATHS = {
     "Read": "file_path",
@@ -49,12 +49,12 @@ class Rule:
 
 def parse_rule(text: str) -> Rule:
     """Read one rule; ``Bash(*)`` and ``Bash()`` mean the whole tool."""
-    match = RULE.fullmatch(text.strip())
-    if match is None:
-        return Rule(text.strip())
-    only = match.group(2)
-    whole = only is None or only.strip() in {"", "*", ":*"}
-    return Rule(match.group(1).strip(), None if whole or only is None else only.strip())
+    text = text.strip()
+    name, bracket, only = text.partition("(")
+    name, only = name.strip(), only.removesuffix(")").strip()
+    if not NAME.fullmatch(name) or (bracket and not text.endswith(")")):
+        return Rule(text)
+    return Rule(name, None if only in {"", "*", ":*"} else only)
 
 
 class Permissions:

@@ -77,7 +77,7 @@ def show_agent(name: str, repo: Path, agents: Path | None, as_json: bool) -> int
 
 
 @command.command("check")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object a file.")
 def check_files(paths: tuple[Path, ...], as_json: bool) -> int:
     """Check agent files, and all below folders, as a compiler would.

@@ -23,6 +23,7 @@ from orchestrator.permissions import parse_rule
 
 LONG_DESCRIPTION = 1024
 KEBAB = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+MOST_GUESSED = 100
 COPILOT = ".agent.md"
 UNUSED = (
     "permissionMode",
@@ -177,7 +178,7 @@ class Fields:
         elif name in ELSEWHERE:
             self.remark("no-such-tool-here", key, f"{key}: there is no {name!r} here; left out")
         else:
-            told = f"{key}: unknown tool {name!r}{nearest(name, TOOLS)}"
+            told = f"{key}: unknown tool {name!r}{self._nearest(name, TOOLS)}"
             self.remark("unknown-tool", key, told)
 
     def models(self) -> tuple[str, ...]:
@@ -234,6 +235,10 @@ class Fields:
             )
         return int(given)
 
+    def _nearest(self, word: str, known: tuple[str, ...]) -> str:
+        """Look for what was meant, while that helps anyone: it takes time."""
+        return nearest(word, known) if len(self.remarks) < MOST_GUESSED else ""
+
     def look_at_rest(self) -> None:
         """Note what else stands in the header: unknown keys, and what is not acted upon."""
         self.choice("color", COLOURS, "unknown-colour")
@@ -248,7 +253,7 @@ class Fields:
                 self.remark("not-acted-upon", key, told)
             elif key not in DOCUMENTED and key not in FOREIGN:
                 line, column = self.header.keys[key]
-                told = f"unknown key {key!r}{nearest(key, DOCUMENTED)}"
+                told = f"unknown key {key!r}{self._nearest(key, DOCUMENTED)}"
                 self.remarks.append(Remark("unknown-key", line, column, told))
             elif key in {"allowedTools", "allowed-tools"}:
                 told = f"{key}: means nothing here; did you mean 'tools'?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -48,9 +49,15 @@ def checked(path: Path) -> list[Checked]:
     Args:
         path: the file or folder; what cannot be read is refused like what is broken.
     """
-    if not path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError:
+        folder = False
+    if not folder:
         return [_checked(path)]
-    found = [_checked(one) for one in _markdown_below(path)]
+    closed: list[OSError] = []
+    found = [_checked(one) for one in _markdown_below(path, closed)]
+    found += [_unreadable(str(error.filename), error) for error in closed]
     by_name: dict[str, list[str]] = {}
     for one in found:
         if one.definition is not None:
@@ -67,9 +74,13 @@ def _checked(path: Path) -> Checked:
         with path.open("rb") as stream:
             return check(stream.read(SIZE_LIMIT + 1), str(path))
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        told = Remark("unreadable", 0, 0, f"cannot be read: {why}")
-        return Checked(str(path), "refused", error=told)
+        return _unreadable(str(path), error)
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> Checked:
+    why = getattr(error, "strerror", None) or str(error)
+    told = Remark("unreadable", 0, 0, f"cannot be read: {why}")
+    return Checked(path, "refused", error=told)
 
 
 def _alone(one: Checked, by_name: Mapping[str, list[str]]) -> Checked:
@@ -89,14 +100,17 @@ def files_below(folder: Path) -> dict[str, bytes]:
     """
     if not folder.is_dir():
         return {}
-    return {str(path): path.read_bytes() for path in _markdown_below(folder) if path.is_file()}
+    return {str(path): path.read_bytes() for path in _markdown_below(folder, []) if path.is_file()}
 
 
-def _markdown_below(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*.md") if not path.is_dir())
-    if len(found) > MOST_FILES:
-        raise DefinitionError(f"{folder} holds more than {MOST_FILES} markdown files")
-    return found
+def _markdown_below(folder: Path, closed: list[OSError]) -> list[Path]:
+    """Return what is named as markdown in a folder; folders that cannot be read are noted."""
+    found: list[Path] = []
+    for place, _, names in os.walk(folder, onerror=closed.append):
+        found += [Path(place, name) for name in names if name.endswith(".md")]
+        if len(found) > MOST_FILES:
+            raise DefinitionError(f"{folder} holds more than {MOST_FILES} markdown files")
+    return sorted(found)
 
 
 def roster(sources: Iterable[Source]) -> Roster:

@@ -80,18 +80,17 @@ def entries(text: str, first_line: int, broken: BrokenYaml) -> list[Entry]:
     Raises:
         BrokenYaml: it does not begin with a key.
     """
-    found: list[Entry] = []
+    found: list[tuple[str, list[str], int]] = []
     for number, line in enumerate(text.split("\n")):
         match = KEY.match(line)
-        speaking = bool(found) and found[-1].key == "description"
+        speaking = bool(found) and found[-1][0] == "description"
         if match and (match.group(1) in KNOWN or not speaking):
-            found.append(Entry(match.group(1), (line,), first_line + number))
+            found.append((match.group(1), [line], first_line + number))
         elif found:
-            last = found.pop()
-            found.append(Entry(last.key, (*last.lines, line), last.line))
+            found[-1][1].append(line)
         elif line.strip() and not line.lstrip().startswith("#"):
             raise broken
-    return found
+    return [Entry(key, tuple(lines), line) for key, lines, line in found]
 
 
 def _value(entry: Entry, file: str, indent: int) -> tuple[Value, Remark | None]:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
+import tempfile
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -195,14 +197,43 @@ def test_what_cannot_be_read(agents: Agents, tmp_path: Path) -> None:
 
 
 def test_a_file_that_this_user_may_not_read(agents: Agents, tmp_path: Path) -> None:
-    """A file without permission is refused with the reason, alone and in a folder."""
-    if os.getuid() == 0:
-        pytest.skip("NOT TESTED: root may read everything")
+    """A file or folder without permission is refused with the reason, wherever it lies."""
     folder = put(tmp_path / "x", good=GOOD)
+    inner = put(folder / "inner", other=GOOD)
+    script = (
+        "import os, sys\n"
+        "from orchestrator.cli import main\n"
+        "import contextlib, io, shutil, textwrap\n"
+        "for how in ([], ['--json']):\n"  # all that is imported late is there before root is left
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "        main(['agents', 'check', '/nowhere.md', *how])\n"
+        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "main(['agents', 'check', '--json', *sys.argv[1:]])\n"
+    )
+    for open_folder in [folder, *list(folder.parents)]:
+        if open_folder == Path(tempfile.gettempdir()):
+            break
+        open_folder.chmod(0o755)
     (folder / "good.md").chmod(0)
-    for path in (folder, folder / "good.md"):
-        (row,) = agents.check(path, code=1)
-        assert row["error"]["code"] == "unreadable"
+    inner.chmod(0)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script, folder, folder / "good.md", inner / "other.md"],
+            cwd="/",
+            env=agents.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        inner.chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, "")
+    rows = json.loads(done.stdout)
+    assert [(row["path"], row["error"]["code"], row["error"]["message"]) for row in rows] == [
+        (str(path), "unreadable", "cannot be read: Permission denied")
+        for path in (folder / "good.md", inner, folder / "good.md", inner / "other.md")
+    ]
 
 
 def test_a_name_that_is_not_utf_8(agents: Agents, tmp_path: Path) -> None:
