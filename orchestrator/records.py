@@ -24,6 +24,7 @@ class AgentDefinition:
         model: alias or id; None means the configured one.
         effort: how hard the model is asked to think; empty leaves it to the service.
         max_turns: the most turns it may take in a run.
+        mistaken: a key of its file that may have been meant to narrow its tools, and does not.
         prompt: the body of the file, which becomes the system prompt.
         source: where it comes from, for people.
         warnings: what its author should know.
@@ -37,6 +38,7 @@ class AgentDefinition:
     denied: tuple[str, ...] = ()
     effort: str = ""
     max_turns: int | None = None
+    mistaken: str = ""
     source: str = ""
     warnings: tuple[str, ...] = ()
 

@@ -10,11 +10,18 @@ CHANGING = frozenset({"Write", "Edit", "Bash"})
 
 
 def require_tools(agent: AgentDefinition) -> None:
-    """Refuse an agent that could do nothing.
+    """Refuse an agent that could do nothing, or by a typo everything.
 
     Raises:
-        DefinitionError: none of the tools that its file names is here, or it has none.
+        DefinitionError: none of the tools that its file names is here, or it has none; or a key of
+            its file may have been meant to say so.
     """
+    if agent.mistaken:
+        raise DefinitionError(
+            f"{agent.source}: agent {agent.name} has a key {agent.mistaken!r}, which says nothing "
+            "here, so it would have every tool",
+            hint="write tools: or disallowedTools:, or take the key out",
+        )
     if permissions_of(agent).names:
         return
     named = ", ".join(agent.tools or ()) or "none"

@@ -126,6 +126,7 @@ def _definition(fields: Fields) -> AgentDefinition:
         model=models[0] if models else None,
         effort=effort,
         max_turns=turns,
+        mistaken=fields.mistaken_rules(),
         prompt=fields.header.body,
         source=fields.file,
         warnings=tuple(one.told(fields.file) for one in fields.remarks),

@@ -259,6 +259,31 @@ class Fields:
                 told = f"{key}: means nothing here; did you mean 'tools'?"
                 self.remark("unknown-key", key, told)
 
+    def mistaken_rules(self) -> str:
+        """Return a key that may have been meant to narrow the tools; empty if there is none.
+
+        Who writes ``tols: Read`` must not get everything: such an agent is not put to work.
+        """
+        for key in self.header.values:
+            if key not in DOCUMENTED and self._narrows(key) not in {"", *self.header.values}:
+                return key
+        return ""
+
+    def _narrows(self, key: str) -> str:
+        """Return the key for tools that a key may have been meant for; empty if none."""
+        plain = key.lower().translate(JOINTS)
+        said = next((meant for meant, words in MEANT.items() if plain in words), "")
+        near = (meant for meant in MEANT if self._nearest(key, (meant,)))
+        return said or next(near, "")
+
+
+JOINTS = str.maketrans("", "", "-_ ")
+MEANT = {
+    "tools": {"tool", "tools", "allowedtools", "allowtools", "allowedtool", "toolset"},
+    "disallowedTools": {"disallowedtools", "deniedtools", "denytools", "forbiddentools"},
+}
+"""What people write, less case and joints, for the keys that say what an agent may use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -97,6 +97,31 @@ def test_an_agent_without_a_tool_is_not_put_to_work(line: str) -> None:
     assert all(name in refused.value.hint for name in table.names())
 
 
+@pytest.mark.parametrize(
+    "key", ["tols", "Tools", "tool", "allowedTools", "allowed-tools", "allowed_tools", "toolz",
+            "disallowed-tools", "dissallowedTools", "denied_tools"],
+)  # fmt: skip
+def test_no_typo_gives_every_tool(key: str) -> None:
+    """A key that may have been meant to narrow the tools is told, and the agent is not run."""
+    definition = read(an_agent_file("name: a", "description: b", f"{key}: Read"), "a.md")
+    assert definition is not None and definition.tools is None
+    with pytest.raises(DefinitionError, match=f"has a key '{key}'") as refused:
+        require_tools(definition)
+    assert "tools:" in refused.value.hint
+    also = "disallowedTools: Bash" if "is" in key or "den" in key else "tools: Read"
+    named = read(an_agent_file("name: a", "description: b", f"{key}: x", also), "a.md")
+    assert named is not None
+    require_tools(named)
+
+
+@pytest.mark.parametrize("key", ["color", "version", "hooks", "title", "models", "skills"])
+def test_other_keys_stop_nobody(key: str) -> None:
+    """A key that nobody would write for the tools is told at most."""
+    definition = read(an_agent_file("name: a", "description: b", f"{key}: x"), "a.md")
+    assert definition is not None
+    require_tools(definition)
+
+
 @pytest.mark.parametrize("line", ["tools: [[Read]]", "tools: [{a: b}]"])
 def test_tools_of_another_shape_are_refused(line: str) -> None:
     """Tools that are neither text nor a list of names are refused."""
