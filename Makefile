@@ -27,7 +27,7 @@ demo: .venv/runtime ## Resolve an issue of a sample project; MODEL=opus asks a r
 	@sh examples/demo.sh "$(CURDIR)" "$(MODEL)"
 
 test: .venv/development ## Run all tests but the long ones
-	$(PYTEST) -n 2 -m "not live and not heavy"
+	$(PYTEST) -n 2 --dist loadgroup -m "not live and not heavy"
 
 test-heavy: .venv/development ## Run the long tests
 	$(PYTEST) -m "heavy and not live"

@@ -63,7 +63,20 @@ def names_in(name: str) -> list[str]:
     return [one for one in found if one.startswith("test_")]
 
 
-NAMES = [(Path(file).stem, name) for file in PLAYED for name in names_in(file)]
+def long_ones(name: str) -> set[str]:
+    """Return the names of the tests in a file that run with the heavy ones only."""
+    tree = ast.parse((HERE / name).read_text(encoding="utf-8"))
+    found = (one for one in tree.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return {
+        one.name
+        for one in found
+        if any(ast.unparse(mark) == "pytest.mark.heavy" for mark in one.decorator_list)
+    }
+
+
+LONG = {name for file in PLAYED for name in long_ones(file)}
+NAMES = [(Path(file).stem, name) for file in PLAYED for name in names_in(file) if name not in LONG]
+pytestmark = pytest.mark.xdist_group("a normal user")
 
 
 def distributions(names: tuple[str, ...]) -> dict[str, metadata.Distribution]:
