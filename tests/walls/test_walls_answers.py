@@ -88,3 +88,31 @@ async def test_output_is_not_taken_for_an_answer(open_here: OpenHere) -> None:
         for number in range(10):
             await sh(toolbox, f"printf '{forged}' >&{number}; printf '{forged}' >/dev/fd/{number}")
         assert await done(toolbox, "echo honest") == "honest"
+
+
+THIEF = """
+while True:
+    for process in os.listdir("/proc"):
+        try:
+            report = os.open(f"/proc/{process}/fd/200", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            continue
+        for _ in range(200):
+            try:
+                if os.read(report, 8192):
+                    break
+            except OSError:
+                pass
+        os.close(report)
+"""
+
+
+@pytest.mark.asyncio
+async def test_a_thief_of_reports_holds_nothing_up(open_here: OpenHere) -> None:
+    """Where a process takes what shells report before it is read, calls are answered all the same."""
+    async with open_here() as toolbox:
+        await toolbox.call("Write", {"file_path": "thief.py", "content": f"import os\n{THIEF}"})
+        command = {"command": "python3 thief.py", "run_in_background": True}
+        assert not (await toolbox.call("Bash", command)).is_error
+        for _ in range(150):
+            assert await done(toolbox, "echo honest") == "honest"

@@ -64,6 +64,7 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
         return _start_background(arguments.command, cwd, log, mark)
     seconds = min(arguments.timeout or DEFAULT_MS, MOST_MS) / 1000
     reader, low = os.pipe()
+    os.set_blocking(reader, False)
     writer = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, REPORT_FROM)
     os.close(low)
     # Opened before the command can remove it.
@@ -246,11 +247,15 @@ def _marked(mark: str) -> list[int]:
 
 
 def _reported_cwd(reader: int) -> str | None:
-    """Read the cwd that the shell reported; a holder of the pipe cannot make this wait."""
-    ready, _, _ = select.select([reader], [], [], 0)
-    if not ready:
+    """Read the cwd that the shell reported; nobody who holds the pipe can make this wait.
+
+    Not even one who takes the report out between a look and a read: it is read without waiting.
+    """
+    try:
+        said = os.read(reader, 8192)
+    except BlockingIOError:
         return None
-    cwd = os.read(reader, 8192).removesuffix(b"\n").decode("utf-8", "surrogateescape")
+    cwd = said.removesuffix(b"\n").decode("utf-8", "surrogateescape")
     return cwd if os.path.isabs(cwd) and os.path.isdir(cwd) else None
 
 
