@@ -61,6 +61,10 @@ class RunRow:
     attempt: int
 
 
+OPEN_S, PAUSE_S = 30.0, 0.01
+"""How long a file that others are making is waited for, and between two looks."""
+
+
 class SqliteJournal:
     """All runs of one state directory.
 
@@ -77,24 +81,40 @@ class SqliteJournal:
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            database = sqlite3.connect(
-                self._path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            (form,) = database.execute("pragma user_version").fetchone()
-            if form > FORM:
-                database.close()
-                raise JournalError(
-                    f"{self._path} was written by a newer version", hint="upgrade, or use --state"
+        """Open the file, making it where there is none.
+
+        SQLite does not wait by itself while several processes turn a new file to its log.
+        """
+        end = time.monotonic() + OPEN_S
+        while True:
+            database = None
+            try:
+                database = sqlite3.connect(
+                    self._path, timeout=30, isolation_level=None, check_same_thread=False
                 )
-            database.execute("pragma journal_mode=wal")
-            database.execute("pragma synchronous=full")
-            if form < FORM:
-                database.executescript(SCHEMA)
-                database.execute(f"pragma user_version={FORM}")
-        except sqlite3.Error as error:
-            raise _journal_error(self._path, error) from None
-        return database
+                self._make_ready(database)
+            except (sqlite3.Error, JournalError) as error:
+                if database is not None:
+                    database.close()
+                if isinstance(error, JournalError):
+                    raise
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise _journal_error(self._path, error) from None
+                time.sleep(PAUSE_S)
+            else:
+                return database
+
+    def _make_ready(self, database: sqlite3.Connection) -> None:
+        (form,) = database.execute("pragma user_version").fetchone()
+        if form > FORM:
+            raise JournalError(
+                f"{self._path} was written by a newer version", hint="upgrade, or use --state"
+            )
+        database.execute("pragma journal_mode=wal")
+        database.execute("pragma synchronous=full")
+        if form < FORM:
+            database.executescript(SCHEMA)
+            database.execute(f"pragma user_version={FORM}")
 
     def close(self) -> None:
         """Close the file."""
