@@ -11,7 +11,9 @@ import anyio
 import anyio.to_thread
 
 from orchestrator.commands import FinishedCommand, run_command
+from orchestrator.patches import read_changes
 from orchestrator.ports import Clock, Sandbox
+from orchestrator.records import FileChange
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.workspaces import Shared, Workspace
@@ -29,6 +31,8 @@ SETTINGS = (
     "Cargo.toml",
 )
 PROBE_S = 20.0
+AT_ONCE = 200
+"""Paths in one git command."""
 
 
 class CommittedChange:
@@ -69,6 +73,8 @@ class CommittedChange:
         self._setups = setups
         self._shared = shared
         self._installing = anyio.Lock()
+        self._reading = anyio.Lock()
+        self._changes: Sequence[FileChange] | None = None
         self._installed: dict[str, SetupResult] = {}
         self._numbers = itertools.count(1)
 
@@ -88,6 +94,36 @@ class CommittedChange:
     async def base_names(self) -> Sequence[str]:
         """Return the paths of all files of the base commit."""
         return await anyio.to_thread.run_sync(self._repository.names, self.base)
+
+    async def changes(self) -> Sequence[FileChange]:
+        """Return what the commit does to each file, against the base; read once."""
+        async with self._reading:
+            if self._changes is None:
+                self._changes = await anyio.to_thread.run_sync(
+                    read_changes, self._repository, self.base, self.commit
+                )
+        return self._changes
+
+    async def read(self, *paths: str) -> Mapping[str, bytes]:
+        """Return files of the commit."""
+        return await anyio.to_thread.run_sync(self._read, self.commit, paths)
+
+    async def read_base(self, *paths: str) -> Mapping[str, bytes]:
+        """Return files of the base commit, which the agent cannot have changed."""
+        return await anyio.to_thread.run_sync(self._read, self.base, paths)
+
+    def _read(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for at in range(0, len(paths), AT_ONCE):
+            wanted = paths[at : at + AT_ONCE]
+            entries = {
+                path: sha
+                for path, (mode, sha) in self._repository.entries(commit, *wanted).items()
+                if path in wanted and mode.startswith("100")
+            }
+            blobs = self._repository.blobs(list(entries.values()))
+            found |= zip(entries, blobs, strict=True)
+        return found
 
     async def available(self, probe: str) -> bool:
         """Tell whether a command succeeds in a sandbox with an empty workspace."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from orchestrator.events import Event, Signal
 from orchestrator.records import (
+    FileChange,
     Issue,
     ModelReply,
     ModelRequest,
@@ -199,6 +200,18 @@ class Change(Protocol):
 
     async def base_names(self) -> Sequence[str]:
         """Return the paths of all files of the base commit."""
+        ...
+
+    async def changes(self) -> Sequence[FileChange]:
+        """Return what the commit does to each file, against the base."""
+        ...
+
+    async def read(self, *paths: str) -> Mapping[str, bytes]:
+        """Return files of the commit; one that is not there, or no regular file, is left out."""
+        ...
+
+    async def read_base(self, *paths: str) -> Mapping[str, bytes]:
+        """Return files of the base commit, the same way."""
         ...
 
     async def available(self, probe: str) -> bool:

@@ -240,6 +240,31 @@ class DiffStat:
 
 
 @dataclass(frozen=True, slots=True)
+class FileChange:
+    """What a commit does to one file, line by line.
+
+    Attributes:
+        path: from the top of the repository; a name that is no UTF-8 has surrogates.
+        state: a file that was renamed is removed under one name and added under the other.
+        old_mode: git's mode before, like ``100644``; ``000000`` where it was not there.
+        mode: git's mode after; ``120000`` is a symbolic link, ``160000`` a submodule.
+        added: number in the new file, from 1, and text without its end, of every added line.
+        removed: the same of every removed line, by its number in the old file.
+        binary: there is a NUL in a line that was added or removed.
+        cut: its lines were too many to be told; ``added`` and ``removed`` are empty.
+    """
+
+    path: str
+    state: Literal["added", "changed", "removed"]
+    old_mode: str
+    mode: str
+    added: tuple[tuple[int, str], ...] = ()
+    removed: tuple[tuple[int, str], ...] = ()
+    binary: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended. Every run ends in one."""
 

@@ -33,6 +33,7 @@ FLOORS = {
     "channel": 1.0,
     "limits": 1.7,
     "repository": 1.8,
+    "patches": 1.85,
     "settings": 1.85,
     "config": 1.9,
     "toolserver": 1.9,

@@ -1,0 +1,119 @@
+"""What a commit changes against another, file by file and line by line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from orchestrator.hostgit import environment, run_git
+from orchestrator.records import FileChange
+from orchestrator.repository import Repository
+
+LINES_LIMIT = 8 * 1024 * 1024
+"""Bytes of one file's patch above which its lines are not told."""
+
+AS_IT_IS = (
+    "--no-renames",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    # Neither attributes nor a byte in a file decide whether its lines are seen.
+    "--text",
+    "--full-index",
+    "--ignore-submodules=none",
+    "--diff-algorithm=myers",
+)
+SETTINGS = {
+    "diff.suppressBlankEmpty": "false",
+    "diff.noprefix": "false",
+    "diff.orderFile": "",
+}
+HUNK = re.compile(rb"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
+STATES: dict[bytes, Literal["added", "changed", "removed"]] = {b"A": "added", b"D": "removed"}
+
+
+def read_changes(repository: Repository, base: str, commit: str) -> list[FileChange]:
+    """Read what a commit changes against another; only git's objects are looked at.
+
+    Args:
+        repository: holds both.
+        base: the commit or tree before.
+        commit: the commit or tree after.
+
+    Raises:
+        WorkspaceError: git cannot tell.
+    """
+    env = environment(SETTINGS, GIT_DIR=str(repository.common))
+    asked = ["diff-tree", "-r", *AS_IT_IS]
+    end = [base, commit, "--"]
+    raw = run_git([*asked, "--raw", "-z", *end], cwd=repository.common, env=env).stdout
+    entries = list(_entries(raw))
+    if not entries:
+        return []
+    patch = run_git([*asked, "-p", "-U0", *end], cwd=repository.common, env=env).stdout
+    parts = _parts(patch)
+    # A file whose kind changes has two parts, removed and added, for its one entry.
+    found = []
+    for old_mode, mode, state, path in entries:
+        wanted = 2 if _kind(old_mode) != _kind(mode) and STATES.get(state) is None else 1
+        told = [next(parts, b"") for _ in range(wanted)]
+        found.append(_change(old_mode, mode, state, path, told))
+    if next(parts, None) is not None:
+        raise AssertionError("git told of more files than it listed")
+    return found
+
+
+def _kind(mode: str) -> str:
+    return mode[:2]
+
+
+def _entries(raw: bytes) -> Iterator[tuple[str, str, bytes, str]]:
+    words = iter(raw.split(b"\0"))
+    for about in words:
+        if about.startswith(b":"):
+            old_mode, mode, _, _, state = about[1:].split(b" ")
+            yield old_mode.decode(), mode.decode(), state[:1], os.fsdecode(next(words))
+
+
+def _parts(patch: bytes) -> Iterator[bytes]:
+    """Cut a patch at its files; a line of a file never begins like the head of one."""
+    yield from re.split(rb"^diff --git ", patch, flags=re.MULTILINE)[1:]
+
+
+def _change(old_mode: str, mode: str, state: bytes, path: str, parts: list[bytes]) -> FileChange:
+    cut = any(len(part) > LINES_LIMIT for part in parts)
+    added: list[tuple[int, str]] = []
+    removed: list[tuple[int, str]] = []
+    for part in () if cut else parts:
+        head, _, _ = part.partition(b"\n@@ ")
+        _lines(part[len(head) + 1 :], added, removed)
+    return FileChange(
+        path=path,
+        state=STATES.get(state, "changed"),
+        old_mode=old_mode,
+        mode=mode,
+        added=tuple(added),
+        removed=tuple(removed),
+        binary=any("\0" in line for _, line in (*added, *removed)),
+        cut=cut,
+    )
+
+
+def _lines(hunks: bytes, added: list[tuple[int, str]], removed: list[tuple[int, str]]) -> None:
+    before = after = 0
+    for line in hunks.split(b"\n"):
+        hunk = HUNK.match(line)
+        if hunk:
+            before, after = int(hunk[1]), int(hunk[2])
+        elif line.startswith(b"+"):
+            added.append((after, _text(line)))
+            after += 1
+        elif line.startswith(b"-"):
+            removed.append((before, _text(line)))
+            before += 1
+
+
+def _text(line: bytes) -> str:
+    return line[1:].removesuffix(b"\r").decode("utf-8", "replace")

@@ -1,0 +1,141 @@
+"""What a commit changes, told by real git of real commits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.patches import read_changes
+from orchestrator.repository import Repository, locate
+from tests.builders import IDENTITY
+
+
+def git(folder: Path, *arguments: str, stdin: bytes | None = None) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        check=True,
+        env={**os.environ, **IDENTITY},
+    )
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    folder = tmp_path_factory.mktemp("patches")
+    git(folder, "init", "-q")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "first")
+    return locate(folder)
+
+
+def tree(repository: Repository, files: Mapping[str, bytes | tuple[str, bytes]]) -> str:
+    """Make a tree of files; a tuple gives the mode too."""
+    listed = []
+    for name, content in files.items():
+        mode, data = content if isinstance(content, tuple) else ("100644", content)
+        sha = git(repository.common, "hash-object", "-w", "--stdin", stdin=data)
+        listed.append(f"{mode} blob {sha}\t".encode() + os.fsencode(name))
+    ends = b"".join(line + b"\0" for line in listed)
+    return git(repository.common, "mktree", "-z", stdin=ends)
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            b"a",
+            b"",
+            b"diff --git a/x b/x",
+            b"@@ -1 +1 @@",
+            b"-- a/x",
+            b"++ b/x",
+            b"\\ No newline at end of file",
+            b"\xff\0",
+            b"+",
+            b"\r",
+        ]
+    ),
+    max_size=12,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(before=LINES, after=LINES, end=st.booleans())
+def test_old_and_changes_make_new(
+    repository: Repository, before: list[bytes], after: list[bytes], end: bool
+) -> None:
+    """Whatever the lines look like: the old file with its changes is the new one."""
+    joined = b"\n".join(after) + (b"\n" if end else b"")
+    old = tree(repository, {"x": b"".join(line + b"\n" for line in before), "y": b"same"})
+    new = tree(repository, {"x": joined, "y": b"same"})
+    changes = read_changes(repository, old, new)
+    if old == new:
+        assert changes == []
+        return
+    (change,) = changes
+    assert (change.path, change.state) == ("x", "changed")
+    lines = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in before]
+    for number, text in reversed(change.removed):
+        assert lines.pop(number - 1) == text
+    for number, text in change.added:
+        lines.insert(number - 1, text)
+    wanted = joined.split(b"\n")
+    if not wanted[-1]:
+        wanted.pop()
+    assert lines == [line.removesuffix(b"\r").decode("utf-8", "replace") for line in wanted]
+
+
+def test_names_that_lie(repository: Repository) -> None:
+    """A name with a line end, quotes, or bytes that are no text is told as it is."""
+    names = ["a\ndiff --git a b", '"q"', "\udcff", "b c -> d", "é"]
+    new = tree(repository, dict.fromkeys(sorted(names, key=os.fsencode), b"1\n"))
+    changes = read_changes(repository, tree(repository, {}), new)
+    assert {one.path for one in changes} == set(names)
+    assert all(one.state == "added" and one.added == ((1, "1"),) for one in changes)
+
+
+def test_modes_and_kinds(repository: Repository) -> None:
+    """Modes are told, and a file that becomes a link is one change with lines of both."""
+    old = tree(repository, {"kind": b"text\n", "mode": b"same\n", "z": b"1\n"})
+    new = tree(
+        repository,
+        {"kind": ("120000", b"target"), "mode": ("100755", b"same\n"), "z": b"2\n"},
+    )
+    kind, mode, last = read_changes(repository, old, new)
+    assert (kind.old_mode, kind.mode) == ("100644", "120000")
+    assert (kind.removed, kind.added) == (((1, "text"),), ((1, "target"),))
+    assert (mode.old_mode, mode.mode, mode.added, mode.removed) == ("100644", "100755", (), ())
+    assert (last.path, last.added, last.removed) == ("z", ((1, "2"),), ((1, "1"),))
+
+
+def test_attributes_hide_nothing(repository: Repository) -> None:
+    """Attributes that call a file binary do not hide its lines."""
+    marks = b"*.py -diff binary\n"
+    old = tree(repository, {".gitattributes": marks, "a.py": b"1\n"})
+    new = tree(repository, {".gitattributes": marks, "a.py": b"2\n"})
+    info = repository.common / "info"
+    info.mkdir(exist_ok=True)
+    (info / "attributes").write_bytes(marks)
+    try:
+        (change,) = read_changes(repository, old, new)
+    finally:
+        (info / "attributes").unlink()
+    assert change.added == ((1, "2"),)
+    assert not change.binary
+
+
+def test_a_huge_file_is_cut(repository: Repository) -> None:
+    """Lines that are too many are not told, and that they are not is."""
+    new = tree(repository, {"big": b"x\n" * 5_000_000, "small": b"1\n"})
+    big, small = read_changes(repository, tree(repository, {}), new)
+    assert (big.cut, big.added) == (True, ())
+    assert (small.cut, small.added) == (False, ((1, "1"),))
