@@ -23,7 +23,7 @@ from orchestrator.workspaces import boot_argv, private_mounts, tool_mounts
 from orchestrator_tools.contract import ToolState
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import done, python, sh
-from tests.walls.outside import descriptors, eventually, photograph, processes_with
+from tests.walls.outside import DEADLINE_S, descriptors, eventually, photograph, processes_with
 
 KEEPERS = {
     "background": "{sleeper} &",
@@ -277,10 +277,9 @@ async def test_where_no_process_is_left_to_be_had_all_are_ended(
     (work / "fill.py").write_text(FILLED.format(marker=marker), encoding="utf-8")
     async with open_here() as toolbox:
         await sh(toolbox, "python3 fill.py")
-        for _ in range(100):  # until the places that the call before gave back are taken
-            said = await toolbox.call(tool, arguments)
-            if said.is_error:
-                break
+        with anyio.fail_after(DEADLINE_S):  # until the places that a call gave back are taken
+            while not (said := await toolbox.call(tool, arguments)).is_error:
+                pass
         assert "too many are running" in said.text
         await eventually(lambda: not processes_with(marker), "they are gone")
         assert await done(toolbox, "echo alive; ls") == "alive\nfill.py"
