@@ -93,7 +93,7 @@ def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:
         if not entry.startswith("/") or system or not Path(folder).is_dir():
             continue
         root = _root(Path(folder), home)
-        if root is None:
+        if root is None or _lacks_its_python(Path(folder)):
             continue
         target = _target(root, home, len(mounts))
         if all(mount.source != str(root) for mount in mounts):
@@ -115,6 +115,17 @@ def _root(folder: Path, home: str) -> Path | None:
     root = parent if prefix and not private else folder
     # Nothing that holds the home directory is shown, whatever PATH says.
     return None if Path(home).is_relative_to(root) else root
+
+
+def _lacks_its_python(folder: Path) -> bool:
+    """Tell whether it is a virtual environment whose interpreter is no part of the system.
+
+    Its programs could be seen inside, and none of them would start.
+    """
+    if not (folder.parent / "pyvenv.cfg").is_file():
+        return False
+    python = os.path.realpath(folder / "python3")
+    return not python.startswith(("/usr/", f"{folder.parent}/"))
 
 
 def _is_personal(folder: Path) -> bool:

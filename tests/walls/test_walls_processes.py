@@ -7,7 +7,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -40,12 +41,18 @@ def a_sleeper(marker: str) -> str:
     return f"python3 -c 'import signal; signal.pause()' {marker}"
 
 
-def started(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start a program that embeds the package, in a process of its own."""
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program that embeds the package, in a process of its own, which ends with the block."""
     path = os.pathsep.join(one for one in sys.path if one)
     environment = {**os.environ, "PYTHONPATH": path}
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, *arguments], env=environment, stdout=pipe, stderr=pipe)
+    argv = [sys.executable, *arguments]
+    with subprocess.Popen(argv, env=environment, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def remove(folder: Path) -> None:
