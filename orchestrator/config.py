@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from orchestrator.errors import At, ConfigError
-from orchestrator.settings import Config
+from orchestrator.settings import Config, RoutingSettings
 
 SIZE_LIMIT = 1024 * 1024
 DEPTH_LIMIT = 16
@@ -58,6 +58,20 @@ def load(*, user: Path | None, repository: Path | None, explicit: Path | None = 
             raise ConfigError(f"no such file: {explicit}")
         config = _merge(config, _compose(explicit), explicit, trusted=True)
     return config
+
+
+def routing_file(path: Path) -> RoutingSettings:
+    """Read a file of routing rules: what ``routing:`` holds in a settings file.
+
+    Raises:
+        ConfigError: it is not there, or a key is unknown or of the wrong kind.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no such file: {path}")
+    node = _compose(path)
+    if node is None:
+        return RoutingSettings()
+    return typing.cast("RoutingSettings", _decode(RoutingSettings, node, str(path), "routing"))
 
 
 def user_file(environment: Mapping[str, str]) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.events import Event, ModelReplied, RequestFailed, RequestIntended
+from orchestrator.events import Event, ModelReplied, RequestFailed, RequestIntended, RunStarted
 from orchestrator.prices import Price
 from orchestrator.records import Limits, ModelRequest, Usage
 
@@ -117,6 +117,9 @@ class Ledger:
         open_intents: dict[tuple[str, int], float] = {}
         for event in events:
             match event:
+                case RunStarted(run=run) if run.route.choice is not None:
+                    self.usage += run.route.choice.usage
+                    self.lose(run.route.choice.cost_usd)
                 case RequestIntended(session=session, turn=turn):
                     self.lose(open_intents.pop((session, turn), 0.0))
                     open_intents[(session, turn)] = event.reserved_usd

@@ -6,7 +6,7 @@ Any object that fits a Protocol will do; nothing here is to be inherited from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orchestrator.events import Event, Signal
 from orchestrator.records import (
@@ -51,6 +51,19 @@ class IssueTracker(Protocol):
 
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Tell the tracker how a run ended, if it wants to know."""
+        ...
+
+
+@runtime_checkable
+class IssueHistory(Protocol):
+    """A tracker that can tell which issues were solved, and who had them."""
+
+    async def solved(self, most: int) -> Sequence[Issue]:
+        """Return closed issues that had an assignee, newest first.
+
+        Raises:
+            TrackerError: the tracker cannot be read.
+        """
         ...
 
 

@@ -57,6 +57,12 @@ class Issue:
     assignees: tuple[str, ...] = ()
     blocked_by: tuple[str, ...] = ()
     url: str = ""
+    assigned_to_people: bool = False
+    """Whether assignees are logins of people, which name no agent by themselves."""
+
+
+CLOSED = frozenset({"closed", "done", "resolved"})
+"""States of an issue that nobody has to work on any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class Route:
     reason: str
     score: float
     runners_up: tuple[tuple[str, float], ...] = ()
+    detail: str = ""
+    """Which label, file or words."""
+    choice: RouteChoice | None = None
+    """What a model said, where one was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,27 @@ class Usage:
             + self.cache_write_tokens
             + self.cache_write_1h_tokens
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChoice:
+    """What a model said of who should have an issue.
+
+    Attributes:
+        model: its id.
+        answer: an agent, ``none``, or empty where no answer came that counts.
+        why: why no answer counts.
+        offline: the agent that comes first without it.
+        usage: what the answer took.
+        cost_usd: what it cost.
+    """
+
+    model: str
+    answer: str
+    why: str
+    offline: str
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

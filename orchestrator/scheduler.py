@@ -15,13 +15,21 @@ import anyio.abc
 from orchestrator.errors import ConfigError, IssueNotReady, JournalError, NoSuchRun, only
 from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
 from orchestrator.ports import EventSink, IssueTracker, RunJournal
-from orchestrator.records import PARKED, AgentDefinition, Issue, Limits, Outcome, Route, Run
+from orchestrator.records import (
+    CLOSED,
+    PARKED,
+    AgentDefinition,
+    Issue,
+    Limits,
+    Outcome,
+    Route,
+    Run,
+)
 from orchestrator.runner import Runner
 
 QUEUE = 1000
 DRAIN_S = 5.0
 DONE_BEFORE = "this run was done before, and nothing was done now; --new runs the issue again"
-CLOSED = frozenset({"closed", "done", "resolved"})
 
 
 class OwnedJournal(RunJournal, Protocol):
@@ -66,8 +74,8 @@ class Plans(Protocol):
         """Return the agents."""
         ...
 
-    def route(self, issue: Issue, wanted: str | None) -> Route:
-        """Choose the agent."""
+    async def route(self, issue: Issue, wanted: str | None, tracker: IssueTracker) -> Route:
+        """Choose the agent; the tracker may tell who had issues like it."""
         ...
 
     def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
@@ -193,7 +201,7 @@ class Scheduler:
         return await self._work(run, started.agent, journal, RunResumed(journal.epoch, run))
 
     async def _planned(self, issue: Issue, wish: Wish) -> tuple[Run, AgentDefinition]:
-        route = self._plans.route(issue, wish.agent)
+        route = await self._plans.route(issue, wish.agent, self._tracker)
         agent = self._plans.roster()[route.agent]
         model, scripted = self._plans.model_for(agent, wish.model)
         limits = self._plans.limits(wish, None)

@@ -114,9 +114,19 @@ class RoutingSettings:
     """Which agent gets which issue."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Label to agent."""
+    """Label to agent; capitals do not matter."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Pattern of files to agent: an issue that names such a file is theirs, if no label decides."""
+    assignees: Mapping[str, str] = field(default_factory=dict)
+    """A person's login in the tracker to agent."""
     default: str | None = None
     """The agent for issues that nothing else decides."""
+    model: str | None = None
+    """A model that chooses among the likeliest agents where the words leave it open."""
+    margin: float = 0.25
+    """How far the first has to be ahead of the second, or of nobody, for no model to be asked."""
+    limit_usd: float | None = 0.05
+    """Dollars that one such question may cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.errors import IssueNotFound, JournalError, ModelError, ModelRefused
 from orchestrator.events import Event, encode
 from orchestrator.models.replay import ReplayClient, load_replies
-from orchestrator.records import Issue, ModelReply, ModelRequest, Outcome, Usage
+from orchestrator.records import CLOSED, Issue, ModelReply, ModelRequest, Outcome, Usage
 from orchestrator_tools.contract import Block
 
 __all__ = [
@@ -85,6 +85,11 @@ class MemoryTracker:
         if key not in self._issues:
             raise IssueNotFound(f"no issue {key}")
         return self._issues[key]
+
+    async def solved(self, most: int) -> Sequence[Issue]:
+        """Return closed issues that had an assignee, the last ones first."""
+        closed = [one for one in self._issues.values() if one.state in CLOSED and one.assignees]
+        return closed[::-1][:most]
 
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Keep the outcome."""

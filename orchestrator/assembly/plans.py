@@ -13,14 +13,16 @@ import orjson
 
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
-from orchestrator.assembly.launching import can_change, require_tools
+from orchestrator.assembly.clients import REPLAY, Clients
+from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
+from orchestrator.assembly.routes import IssueRouting
 from orchestrator.assembly.surroundings import needs_of, shared_of
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
-from orchestrator.ports import Gate, ModelClient, RunJournal, Sandbox
+from orchestrator.ports import Gate, IssueTracker, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.records import (
     PARKED,
@@ -33,13 +35,11 @@ from orchestrator.records import (
 )
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.routing import choose_route
 from orchestrator.runner import Means, Runner
 from orchestrator.scheduler import Wish
 from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
 
-REPLAY = "replay:"
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
 SUBMODULES = ".gitmodules"
 
@@ -63,10 +63,9 @@ class RepositoryPlans:
         self._config = config
         self._state = state
         self._sandbox = sandbox
-        self._given_client = client
         self._agents_folder = agents
         self._environment = environment
-        self._clients: dict[str, ModelClient] = {}
+        self._clients = Clients(config, environment, given=client)
         self._found: Roster | None = None
         self._guidance = ""
         self._has_submodules = False
@@ -74,8 +73,7 @@ class RepositoryPlans:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in self._clients.values():
-            await client.aclose()
+        await self._clients.aclose()
 
     async def ready(self) -> None:
         """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
@@ -107,20 +105,22 @@ class RepositoryPlans:
         """Return the agents by name."""
         return self.found().agents
 
-    def route(self, issue: Issue, wanted: str | None) -> Route:
+    async def route(self, issue: Issue, wanted: str | None, tracker: IssueTracker) -> Route:
         """Choose the agent for an issue."""
-        settings = self._config.routing
-        agents = self.roster()
-        route = choose_route(
-            issue,
-            agents,
-            labels=settings.labels,
-            default=settings.default,
-            wanted=wanted,
-            able=[name for name, one in agents.items() if can_change(one)],
-        )
-        require_tools(agents[route.agent])
+        decision = await self.routing(tracker).decide(issue, wanted)
+        route = decision.route(issue)
+        require_tools(self.roster()[route.agent])
         return route
+
+    def routing(self, tracker: IssueTracker | None) -> IssueRouting:
+        """Return what decides who gets an issue.
+
+        Args:
+            tracker: may tell who had issues like it; None leaves that out.
+        """
+        return IssueRouting(
+            self.roster(), self._config.routing, asked=self._clients.asked, tracker=tracker
+        )
 
     def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
         """Return the model's id, and whether its replies are scripted."""
@@ -129,45 +129,11 @@ class RepositoryPlans:
             name = self._config.model.default
         if name.startswith(REPLAY):
             path = Path(name.removeprefix(REPLAY)).absolute()
-            self._client_for(f"{REPLAY}{path}")
+            self._clients.of(f"{REPLAY}{path}")
             return f"{REPLAY}{path}", True
         model = prices.resolve(name, self._config.extra_models())
-        self._client_for(model.id)
+        self._clients.of(model.id)
         return model.id, False
-
-    def _client_for(self, model: str) -> ModelClient:
-        """Return what asks a model; made once.
-
-        Raises:
-            ConfigError: there is no key, or no recording.
-        """
-        if self._given_client is not None:
-            return self._given_client
-        kind = model if model.startswith(REPLAY) else self._config.model.client
-        if kind not in self._clients:
-            self._clients[kind] = self._make_client(kind)
-        return self._clients[kind]
-
-    def _make_client(self, kind: str) -> ModelClient:
-        if kind.startswith(REPLAY):
-            from orchestrator.models.replay import ReplayClient, load_replies
-
-            return ReplayClient(load_replies(Path(kind.removeprefix(REPLAY))))
-        key = self._environment.get("ANTHROPIC_API_KEY", "").strip()
-        if not key:
-            raise ConfigError(
-                "no key for the model's service",
-                hint="set ANTHROPIC_API_KEY, or try it without one: --model replay:FILE",
-            )
-        silence = self._config.model.silence_s
-        url = self._environment.get("ANTHROPIC_BASE_URL", "")
-        if kind == "anthropic_sdk":
-            from orchestrator.models.anthropic_sdk import AnthropicSdkClient
-
-            return AnthropicSdkClient(key=key, base_url=url or None, silence_s=silence)
-        from orchestrator.models.messages import DEFAULT_URL, MessagesClient
-
-        return MessagesClient(key=key, base_url=url or DEFAULT_URL, silence_s=silence)
 
     def limits(self, wish: Wish, before: Limits | None) -> Limits:
         """Return a run's limits: what was asked for, else what it had, else the settings."""
@@ -205,7 +171,7 @@ class RepositoryPlans:
             folder=self._state / "runs" / run.run_id,
             repository=self._repository,
             sandbox=self._sandbox,
-            client=self._client_for(run.model),
+            client=self._clients.of(run.model),
             model=model,
             gates=self._gates,
             gate_rounds=settings.gates.rounds,

@@ -11,6 +11,7 @@ from typing import Self
 from orchestrator import config as configuration
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.plans import RepositoryPlans
+from orchestrator.assembly.tracking import tracker_of
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.journals.owners import owner_of
@@ -199,28 +200,10 @@ class Orchestrator:
     def _scheduler(self) -> Scheduler:
         plans = self._open_plans()
         return Scheduler(
-            tracker=self._tracker or self._markdown_tracker(),
+            tracker=self._tracker or tracker_of(self._repository, self._config),
             journal=self._open_journal(),
             plans=plans,
             sinks=self._sinks,
-        )
-
-    def _markdown_tracker(self) -> IssueTracker:
-        from orchestrator.trackers.markdown import MarkdownTracker
-
-        if self._repository.top is None:
-            raise ConfigError(
-                "a bare repository has no folder of issues", hint="run it in a checkout"
-            )
-        settings = self._config.tracker
-        folder = (self._repository.top / settings.folder).resolve()
-        if not folder.is_relative_to(self._repository.top.resolve()):
-            raise ConfigError(
-                f"tracker.folder: {settings.folder} lies outside the repository",
-                hint="name a folder inside it",
-            )
-        return MarkdownTracker(
-            self._repository.top / settings.folder, write_back=settings.write_back
         )
 
     def _open_journal(self) -> SqliteJournal:

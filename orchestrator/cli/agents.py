@@ -57,7 +57,7 @@ def list_agents(repo: Path, agents: Path | None, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show_agent(name: str, repo: Path, agents: Path | None, as_json: bool) -> int:
     """Show agent NAME: where it comes from, what it may do, and what it is told."""
-    from orchestrator.routing import known
+    from orchestrator.routing.route import known
     from orchestrator.sinks.plain import line, safe
 
     found = _roster(repo, agents)

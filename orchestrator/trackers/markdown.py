@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.errors import IssueNotFound, TrackerError
+import anyio.to_thread
+
+from orchestrator.errors import DefinitionError, IssueNotFound, TrackerError
 from orchestrator.header import Header, parse
-from orchestrator.records import Issue, Outcome
+from orchestrator.records import CLOSED, Issue, Outcome
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,39}")
 TITLE_LIMIT = 200
 BODY_LIMIT = 200_000
+SOLVED_LOOKED_AT = 500
+HEADER_LIMIT = 4096
+STATE = re.compile(rb"^state:\s*[\"']?(?:closed|done|resolved)\b", re.MULTILINE | re.IGNORECASE)
 
 
 class MarkdownTracker:
@@ -42,6 +48,29 @@ class MarkdownTracker:
         except OSError as error:
             raise TrackerError(f"{path} cannot be read: {error.strerror}") from None
         return issue_of(data, key, str(path))
+
+    async def solved(self, most: int) -> Sequence[Issue]:
+        """Return closed issues that had an assignee, those of the highest numbers first."""
+        return await anyio.to_thread.run_sync(self._solved, most)
+
+    def _solved(self, most: int) -> list[Issue]:
+        if not self._folder.is_dir():
+            return []
+        found: list[Issue] = []
+        names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
+        for path in sorted(names, key=_newest_first)[:SOLVED_LOOKED_AT]:
+            try:
+                data = path.read_bytes()
+                if not STATE.search(data[:HEADER_LIMIT]):
+                    continue  # the most are not worth parsing
+                issue = issue_of(data, path.stem.partition("-")[0], str(path))
+            except (OSError, DefinitionError):
+                continue  # who wants this one is told; it says nothing of others
+            if issue.state.lower() in CLOSED and issue.assignees:
+                found.append(issue)
+            if len(found) == most:
+                break
+        return found
 
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Append a short report to the issue's file, if that was asked for."""
@@ -114,6 +143,11 @@ def shortened(body: str) -> str:
         return body
     rest = len(body) - BODY_LIMIT
     return f"{body[:BODY_LIMIT]}\n[cut here: the issue goes on for {rest} characters]"
+
+
+def _newest_first(path: Path) -> tuple[int, str]:
+    number = path.stem.partition("-")[0]
+    return (-int(number) if number.isascii() and number.isdigit() else 0, path.name)
 
 
 def _one(header: Header, key: str) -> str:

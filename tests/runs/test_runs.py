@@ -256,7 +256,7 @@ async def test_a_branch_that_exists_is_left_alone(stage: Stage) -> None:
     ("header", "wish", "agent", "reason"),
     [
         ({"assignee": "qa-engineer"}, {}, "qa-engineer", "assignee"),
-        ({"labels": "[urgent, ui]"}, {}, "frontend-engineer", "label ui"),
+        ({"labels": "[urgent, ui]"}, {}, "frontend-engineer", "label"),
         ({"title": "Typos in the README guide"}, {}, "docs-writer", "description"),
         ({"assignee": "qa-engineer"}, {"agent": "docs-writer"}, "docs-writer", "command line"),
         ({"assignee": "qa-engineer", "labels": "[ui]"}, {}, "qa-engineer", "assignee"),

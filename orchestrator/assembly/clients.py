@@ -1,0 +1,82 @@
+"""What asks models: made when one is named, closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator import prices
+from orchestrator.errors import ConfigError
+from orchestrator.ports import ModelClient
+from orchestrator.settings import Config
+
+REPLAY = "replay:"
+
+
+class Clients:
+    """Makes the clients of models, each once.
+
+    Args:
+        config: says which way goes to the Messages API.
+        environment: holds the credential.
+        given: a client that is asked whatever the model; None makes them.
+    """
+
+    def __init__(
+        self, config: Config, environment: Mapping[str, str], *, given: ModelClient | None = None
+    ) -> None:
+        self._config = config
+        self._environment = environment
+        self._given = given
+        self._made: dict[str, ModelClient] = {}
+
+    def of(self, model: str) -> ModelClient:
+        """Return what asks a model, by its full id.
+
+        Raises:
+            ConfigError: there is no key, or no recording.
+        """
+        if self._given is not None:
+            return self._given
+        kind = model if model.startswith(REPLAY) else self._config.model.client
+        if kind not in self._made:
+            self._made[kind] = self._make(kind)
+        return self._made[kind]
+
+    def asked(self, name: str) -> tuple[ModelClient, prices.Model]:
+        """Return what asks a model that is named by alias, id or recording, and the model.
+
+        Raises:
+            ConfigError: the name is not known, or there is no key.
+        """
+        if name.startswith(REPLAY):
+            path = f"{REPLAY}{Path(name.removeprefix(REPLAY)).absolute()}"
+            return self.of(path), prices.Model(path, prices.with_cache_rates(0, 0))
+        model = prices.resolve(name, self._config.extra_models())
+        return self.of(model.id), model
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for client in self._made.values():
+            await client.aclose()
+
+    def _make(self, kind: str) -> ModelClient:
+        if kind.startswith(REPLAY):
+            from orchestrator.models.replay import ReplayClient, load_replies
+
+            return ReplayClient(load_replies(Path(kind.removeprefix(REPLAY))))
+        key = self._environment.get("ANTHROPIC_API_KEY", "").strip()
+        if not key:
+            raise ConfigError(
+                "no key for the model's service",
+                hint="set ANTHROPIC_API_KEY, or try it without one: --model replay:FILE",
+            )
+        silence = self._config.model.silence_s
+        url = self._environment.get("ANTHROPIC_BASE_URL", "")
+        if kind == "anthropic_sdk":
+            from orchestrator.models.anthropic_sdk import AnthropicSdkClient
+
+            return AnthropicSdkClient(key=key, base_url=url or None, silence_s=silence)
+        from orchestrator.models.messages import DEFAULT_URL, MessagesClient
+
+        return MessagesClient(key=key, base_url=url or DEFAULT_URL, silence_s=silence)
