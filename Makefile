@@ -5,7 +5,7 @@ MODEL ?= replay:$(CURDIR)/examples/replies.jsonl
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-heavy check format lint types floors wheel schemas clean
+.PHONY: help demo test test-heavy check format lint types floors wheel schemas lexicon clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -53,6 +53,10 @@ wheel: .venv/development ## Build the wheel into dist/
 schemas: .venv/runtime ## Write the tools' JSON schemas anew from their arguments
 	$(BIN)/python -c 'import json; from orchestrator import arguments; print(json.dumps(arguments.schemas(), indent=1))' > .schemas
 	mv .schemas tools/orchestrator_tools/schemas.json
+
+lexicon: .venv/runtime ## Write the router's lexicon anew from orchestrator/routing/trades.yaml
+	$(BIN)/python -c 'import json, yaml; from orchestrator.routing import trades; print(json.dumps(trades.compiled(yaml.safe_load(open("orchestrator/routing/trades.yaml"))), separators=(",", ":")))' > .lexicon
+	mv .lexicon orchestrator/routing/trades.json
 
 clean: ## Remove what was made
 	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

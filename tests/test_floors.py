@@ -78,7 +78,6 @@ VENDORS = {
         "orchestrator/header.py",
         "orchestrator/config.py",
         "orchestrator/prices.py",
-        "orchestrator/routing/trades.py",
         "orchestrator/routing/listed.py",
     },
     "structlog": {"orchestrator/sinks/log.py"},

@@ -38,6 +38,8 @@ def test_data_is_inside(wheel: Path) -> None:
         "orchestrator/bundle/config.yaml",
         "orchestrator/bundle/agents/backend-engineer.md",
         "orchestrator/prices.yaml",
+        "orchestrator/routing/choose.md",
+        "orchestrator/routing/trades.json",
         "orchestrator/py.typed",
         "orchestrator_tools/py.typed",
         "orchestrator_tools/schemas.json",

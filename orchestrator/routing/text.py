@@ -8,26 +8,32 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.records import AgentDefinition, Issue
-from orchestrator.routing.trades import Entry, Lexicon, lexicon
+from orchestrator.routing.trades import Lexicon, lexicon
 from orchestrator.routing.words import Words
 
-TITLE = 1.6
+TITLE = 1.8
 """How much more a word of the title says than one of the body."""
-BODY_OF_AGENT = 0.25
+BODY_OF_AGENT = 0.6
 """How much a word of an agent's body says of it, against one of its description."""
-SHARED = 1.2
+SHARED = 0.7
 """How much a word says that issue and agent share, against one of the lexicon."""
-SHARED_MOST = 6.0
-NOBODY = 3.2
+RAREST = 2.6
+"""What a word counts that one agent of the roster has, however many there are."""
+SHARED_MOST = 3.5
+NOBODY = 1.9
 """Evidence that has to be there before an agent is likelier than nobody."""
 UNABLE = 1.5
 """Evidence that an agent is behind by when it cannot change anything."""
-SOLVED = 0.8
+SOLVED = 1.0
 """How much a word of a closed issue says of who had it, against one of a description."""
 SOLVED_TRADES = 0.35
 """How far the trades of closed issues count for who had them, against the agent's own file."""
+LEAST_CLAIM = 9.0
+"""What an agent's file has to say of trades for it to be wholly of them; one clear word is more."""
 LEAST_SHOWN = 0.2
-SHARPNESS = 0.62
+STRANGE = 0.9
+"""How much a word of strangers speaks for nobody, against one of a trade for an agent."""
+SHARPNESS = 0.6
 """How far evidence is trusted: scores come out as often right as they say."""
 
 
@@ -107,8 +113,11 @@ class TextRouter:
             name: self._profile(one, had[name]) for name, one in sorted(agents.items())
         }
         having = Counter(word for one in self._profiles.values() for word in one.words)
-        count = len(self._profiles)
-        self._rarity = {word: math.log((count + 1) / number) for word, number in having.items()}
+        whole = len(self._profiles) + 1
+        self._rarity = {
+            word: RAREST * math.log(whole / number) / math.log(whole)
+            for word, number in having.items()
+        }
 
     def rank(self, issue: Issue) -> Ranked:
         """Return every agent's share in an issue."""
@@ -131,21 +140,21 @@ class TextRouter:
             strongest = sorted(common, key=lambda word: (-common[word], word))[:8]
             shared[name] = tuple(spelled[word] for word in strongest)
         strange = max((asks[trade] for trade in self._lexicon.strangers), default=0.0)
-        shares, nobody = _shares(evidence, max(NOBODY, strange + NOBODY / 2))
+        shares, nobody = _shares(evidence, max(NOBODY, STRANGE * strange + NOBODY / 2))
         of = {name: one.trades for name, one in self._profiles.items()}
         return Ranked(shares, nobody, _most_first(asks), words, shared, of)
 
     def _asked(
         self, title: Words, body: Words
     ) -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
-        weights: dict[Entry, float] = defaultdict(float)
-        for entry, count in self._lexicon.found(title):
-            weights[entry] += TITLE * _damped(count)
-        for entry, count in self._lexicon.found(body):
-            weights[entry] += _damped(count)
+        weights: dict[str, float] = defaultdict(float)
+        for text, share in ((title, TITLE), (body, 1.0)):
+            for stems, count in self._lexicon.found(text).items():
+                weights[stems] += share * _damped(count)
         asks: dict[str, float] = defaultdict(float)
         words: dict[str, list[tuple[float, str]]] = defaultdict(list)
-        for entry, weight in weights.items():
+        for stems, weight in weights.items():
+            entry = self._lexicon[stems]
             for trade, strength in entry.asks.items():
                 asks[trade] += weight * strength
                 words[trade].append((-weight * strength, entry.word))
@@ -156,18 +165,18 @@ class TextRouter:
         description, body = Words(agent.description), Words(agent.prompt)
         trades: dict[str, float] = defaultdict(float)
         for text, weight in ((description, 1.0), (body, BODY_OF_AGENT)):
-            for entry, count in self._lexicon.found(text):
-                for trade, strength in entry.offers.items():
+            for stems, count in self._lexicon.found(text).items():
+                for trade, strength in self._lexicon[stems].offers.items():
                     trades[trade] += weight * strength * _damped(count)
         words = dict.fromkeys(body.telling(), BODY_OF_AGENT)
-        trades = _of_length_one(trades)
+        trades = _of_length_one(trades, LEAST_CLAIM)
         if solved:
             had = Counter(word for one in solved for word in _once(one))
             words |= {one: max(words.get(one, 0.0), SOLVED * _share(count, len(solved)))
                       for one, count in had.items()}  # fmt: skip
             for trade, value in self._trades_of(solved).items():
                 trades[trade] = trades.get(trade, 0.0) + SOLVED_TRADES * value
-            trades = _of_length_one(trades)
+            trades = _of_length_one(trades, 1.0)
         words |= dict.fromkeys(description.telling(), 1.0)
         return Profile(trades, words)
 
@@ -189,8 +198,9 @@ def _share(count: int, issues: int) -> float:
     return min(1.0, (count + 1) / (min(issues, 8) + 1))
 
 
-def _of_length_one(values: Mapping[str, float]) -> dict[str, float]:
-    length = math.sqrt(sum(value * value for value in values.values()))
+def _of_length_one(values: Mapping[str, float], least: float = 0.0) -> dict[str, float]:
+    """Bring values to length 1; such as are shorter than ``least`` stay below it."""
+    length = max(math.sqrt(sum(value * value for value in values.values())), least)
     return {one: value / length for one, value in values.items()} if length else {}
 
 

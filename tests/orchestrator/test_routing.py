@@ -95,9 +95,9 @@ def test_a_file_that_the_issue_names_comes_before_the_text() -> None:
 
 def test_closed_issues_tell_who_has_what() -> None:
     """Words that no agent's file has lead to whoever had the closed issues that had them."""
-    issue = an_issue(title="Quokka panel wobbles", body="The frobnicator hums.")
+    issue = an_issue(title="Quokka gizmo wobbles", body="The frobnicator hums.")
     closed = [
-        (an_issue(title="Quokka panel is late", body="The frobnicator stalls."), "painter"),
+        (an_issue(title="Quokka gizmo is late", body="The frobnicator stalls."), "painter"),
         (an_issue(title="Frobnicator of the quokka", body="It hums."), "painter"),
         (an_issue(title="Pipes", body="A valve."), "plumber"),
     ]

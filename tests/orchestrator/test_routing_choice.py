@@ -200,7 +200,7 @@ async def test_long_issues_are_cut_before_they_are_sent() -> None:
 
 async def test_a_tracker_tells_who_had_issues_like_it() -> None:
     """Closed issues of the tracker count; those of people only where the settings map them."""
-    words = {"title": "Quokka panel wobbles", "body": "The frobnicator hums."}
+    words = {"title": "Quokka gizmo wobbles", "body": "The frobnicator hums."}
     closed = an_issue(key="1", state="closed", assignees=("ada",), assigned_to_people=True, **words)
     tracker = MemoryTracker([closed])
     mapped = RoutingSettings(assignees={"ada": "west"})
