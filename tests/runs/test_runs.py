@@ -20,7 +20,7 @@ from orchestrator.events import (
     RunStarted,
     ToolsReturned,
 )
-from orchestrator.prices import table
+from orchestrator.prices import resolve, table
 from orchestrator.records import ModelReply, ModelRequest, Usage
 from orchestrator.snapshots import RESTARTED
 from orchestrator.testing import ScriptedModel, says
@@ -271,6 +271,29 @@ async def test_routing(
     outcome = await stage.play(says("Nothing to do."), key="2", **wish)
     route = stage.only(RunStarted).run.route
     assert (outcome.agent, route.agent, route.reason) == (agent, agent, reason)
+
+
+async def test_a_models_choice_is_journaled_and_paid_for(stage: Stage) -> None:
+    """What a model said of the route is part of the run: its answer, the words' own, its price."""
+    stage.settings("routing: {model: haiku, margin: 1}\n")
+    stage.issue("2", "The button of the page is cut off, and its endpoint answers 500.")
+    given = {"specialist": "frontend-engineer"}
+    chosen = {"type": "tool_use", "id": "c", "name": "choose", "input": given}
+    used = Usage(input_tokens=1000, output_tokens=50)
+    reply = ModelReply((chosen,), "tool_use", used)
+    outcome = await stage.play(reply, says("Nothing to do."), key="2")
+    route = stage.only(RunStarted).run.route
+    assert (route.agent, route.reason, outcome.agent) == (
+        *("frontend-engineer", "model"),
+        route.agent,
+    )
+    price = resolve("haiku", {}).price
+    assert price is not None and route.choice is not None
+    assert route.choice.cost_usd == price.cost(used) > 0
+    assert (route.choice.answer, route.choice.usage) == ("frontend-engineer", used)
+    assert route.choice.offline in {"frontend-engineer", "backend-engineer"}
+    spent = sum(event.cost_usd for event in stage.all(ModelReplied))
+    assert outcome.cost_usd == pytest.approx(spent + route.choice.cost_usd)
 
 
 async def test_an_unknown_agent_names_the_nearest(stage: Stage) -> None:
