@@ -15,10 +15,18 @@ from typing import Any, Literal
 
 import orjson
 
-from orchestrator.records import AgentDefinition, Outcome, Run, Usage, Verdict
+from orchestrator.records import AgentDefinition, Outcome, Review, Run, Usage, Verdict
 
 AUTHOR = "author"
 """The session of the agent that works on the issue."""
+
+BASE = "base"
+"""What the runtime itself did in the workspace when the base had moved."""
+
+REVIEW = "review/"
+"""Sessions of reviewers begin so; their number follows."""
+
+Cause = Literal["issue", "gates", "continue", "conflict", "review", "change"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,17 @@ class TranscriptOpened:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """A user message was added before a turn: the issue, a gate's findings, a request to go on."""
+    """A user message was added before a turn: the issue, a gate's findings, a request to go on.
+
+    Attributes:
+        cause: ``conflict`` where the moved base does not merge, ``review`` for a reviewer's
+            findings, ``change`` for what a reviewer is given to judge.
+    """
 
     session: str
     turn: int
     message: bytes
-    cause: Literal["issue", "gates", "continue"]
+    cause: Cause
 
     @property
     def key(self) -> str:
@@ -167,15 +180,53 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
-class GateJudged:
-    """A gate's verdict on one tree."""
+class BaseMerged:
+    """The user's branch had moved, and a merge of it was tried in the workspace.
+
+    Attributes:
+        base: the commit that the branch is at now.
+        commit: what came out; empty where it does not merge.
+        conflicts: files that both sides changed.
+        error: why it cannot be merged, where that is not for conflicts.
+    """
 
     round: int
-    verdict: Verdict
+    base: str
+    commit: str = ""
+    tree: str = ""
+    changed: bool = True
+    conflicts: tuple[str, ...] = ()
+    error: str = ""
 
     @property
     def key(self) -> str:
-        return f"gate/{self.verdict.gate}/{self.verdict.tree}"
+        return f"base/{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateJudged:
+    """A gate's verdict on one tree, as a change of one base."""
+
+    round: int
+    verdict: Verdict
+    base: str = ""
+
+    @property
+    def key(self) -> str:
+        over = f"/{self.base}" if self.base else ""
+        return f"gate/{self.verdict.gate}/{self.verdict.tree}{over}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A second agent has judged the change, or could not."""
+
+    round: int
+    review: Review
+
+    @property
+    def key(self) -> str:
+        return f"review/{self.review.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +341,9 @@ Event = (
     | ToolsReturned
     | SnapshotTaken
     | Collected
+    | BaseMerged
     | GateJudged
+    | Reviewed
     | BranchIntended
     | BranchSet
     | EgressDecided

@@ -15,7 +15,7 @@ from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import EventSink, IssueTracker, ModelClient, Sandbox
+from orchestrator.ports import EventSink, Gate, IssueTracker, ModelClient, Sandbox
 from orchestrator.records import (
     PARKED,
     Outcome,
@@ -42,6 +42,7 @@ class Orchestrator:
         sinks: are told of every event and signal.
         client: asks the model; None makes one from the settings.
         agents: a folder of agent files that wins over all others.
+        gates: your own, which judge after those of the settings; any object that fits ``Gate``.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -56,7 +57,9 @@ class Orchestrator:
         client: ModelClient | None = None,
         agents: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
+        self._gates = tuple(gates)
         self._repository = repository
         self._config = config
         self._state = state
@@ -81,6 +84,7 @@ class Orchestrator:
         tracker: IssueTracker | None = None,
         sandbox_backend: str | None = None,
         agents: str | Path | None = None,
+        gates: Sequence[Gate] = (),
     ) -> Self:
         """Make one from the settings files.
 
@@ -93,6 +97,7 @@ class Orchestrator:
             tracker: where issues come from; None is the folder of markdown issues.
             agents: a folder of agent files that wins over all others.
             sandbox_backend: ``none`` gives up the walls, as the flag does.
+            gates: your own, which judge after those of the settings.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -114,6 +119,7 @@ class Orchestrator:
             tracker=tracker,
             sandbox=make_sandbox(chosen_walls(config.sandbox, sandbox_backend), folder.absolute()),
             agents=Path(agents) if agents is not None else None,
+            gates=gates,
         )
 
     async def __aenter__(self) -> Self:
@@ -128,6 +134,7 @@ class Orchestrator:
             client=self._client,
             agents=self._agents,
             environment=self._environment,
+            gates=self._gates,
         )
         return self
 

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import re
-from typing import TextIO
+from typing import TextIO, assert_never
 
 import orjson
 
 from orchestrator.events import (
+    AUTHOR,
+    BaseMerged,
+    BranchIntended,
     BranchSet,
     CallSummary,
     Collected,
     EgressDecided,
+    EgressEnded,
     Event,
     GateJudged,
     ModelReplied,
     Notice,
+    Prompted,
     RequestFailed,
+    RequestIntended,
+    Reviewed,
+    RunFinished,
+    RunParked,
     RunResumed,
     RunStarted,
     Signal,
+    SnapshotTaken,
     ToolOutput,
     ToolsReturned,
     ToolStarted,
+    TranscriptOpened,
     Waiting,
     WorkspaceSetUp,
 )
+from orchestrator.records import Finding, Review
 from orchestrator.sinks.plain import line
 
 SLOW_S = 2.0
@@ -77,6 +89,10 @@ class TerminalSink:
                 text = f"  {line(tool):<5} {line(about, 90)}"
             case Collected(commit=commit):
                 text = self._styled(f"collected commit {commit[:12]}", "dim")
+            case BaseMerged():
+                text = self._styled(line(_of_merge(event), 160), "dim")
+            case Reviewed(review=review):
+                return self._review(review)
             case GateJudged(verdict=verdict):
                 word, style = MARKS[verdict.state]
                 text = f"gate {line(verdict.gate)}: {self._styled(word, style)} "
@@ -85,8 +101,12 @@ class TerminalSink:
                 text = f"branch {line(branch)}"
             case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
                 text = self._styled(line(_told(event), 160), "dim")
-            case _:
+            case Prompted() | TranscriptOpened() | RequestIntended() | SnapshotTaken():
                 pass
+            case BranchIntended() | EgressEnded() | RunParked() | RunFinished() | ToolOutput():
+                pass  # named, so that a new kind is a decision
+            case _:
+                assert_never(event)
         return [text] if text else []
 
     def _beginning(self, event: RunStarted) -> list[str]:
@@ -94,6 +114,13 @@ class TerminalSink:
         model = "scripted replies: no model is asked" if run.scripted else run.model
         about = f"issue {run.issue.key} -> {event.agent.name} ({run.route.reason}), {model}"
         return [self._styled(line(about), "bold")]
+
+    def _review(self, review: Review) -> list[str]:
+        word, style = MARKS[review.state]
+        told = [f"review {review.number}: {self._styled(word, style)} ({line(review.reason)})"]
+        return told + [
+            self._styled(f"  {line(about_finding(one), 150)}", "dim") for one in review.findings
+        ]
 
     def _tail(self, event: ToolOutput) -> list[str]:
         """Return the last lines of a running command's output, where somebody looks on."""
@@ -110,7 +137,8 @@ class TerminalSink:
         usage = event.usage
         blocks = orjson.loads(event.message)["content"]
         said = next((str(one["text"]) for one in blocks if one.get("type") == "text"), "")
-        parts = [self._styled(f"turn {event.turn}", "bold"), line(said, 70)]
+        of = "" if event.session == AUTHOR else f"{line(event.session, 20)} "
+        parts = [self._styled(f"{of}turn {event.turn}", "bold"), line(said, 70)]
         if usage.prompt_tokens:
             counts = f"{usage.prompt_tokens} in, {usage.output_tokens} out, ${event.cost_usd:.4f}"
             parts.append(self._styled(f"({counts})", "dim"))
@@ -118,6 +146,21 @@ class TerminalSink:
 
     def _styled(self, text: str, style: str) -> str:
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour else text
+
+
+def about_finding(finding: Finding) -> str:
+    """Return one finding as a line."""
+    place = f"{finding.path}:{finding.line}" if finding.line else finding.path
+    return f"{finding.severity}: {place or 'the change as a whole'}: {finding.problem}"
+
+
+def _of_merge(event: BaseMerged) -> str:
+    base = f"your branch has moved to {event.base[:12]}"
+    if event.commit:
+        return f"{base}: merged in, commit {event.commit[:12]}"
+    if event.conflicts:
+        return f"{base}, and does not merge: {', '.join(event.conflicts)}"
+    return f"{base}, and cannot be merged: {event.error}"
 
 
 def _told(event: RequestFailed | Waiting | Notice | EgressDecided | WorkspaceSetUp) -> str:
