@@ -22,6 +22,7 @@ FLOORS = {
     "permissions": 1.2,
     "header": 1.1,
     "records": 1.2,
+    "rebuilding": 1.0,
     "prices": 1.3,
     "decoders": 1.3,
     "events": 1.4,

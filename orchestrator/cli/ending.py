@@ -56,9 +56,7 @@ def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False)
         diff = outcome.diff
         lines.append(f"  change    {diff.files} files, +{diff.added} -{diff.removed}")
     lines += [f"  gate      {line(gate_line(one), 200)}" for one in outcome.verdicts]
-    for one in outcome.reviews:
-        lines.append(f"  review    {line(review_line(one), 200)}")
-        lines += [f"            {line(finding_line(each), 200)}" for each in one.findings]
+    lines += _review_lines(outcome)
     lines += [f"  note      {line(one, 200)}" for one in outcome.notes]
     usage = outcome.usage
     used = f"{outcome.turns} turns"
@@ -70,4 +68,12 @@ def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False)
         lines += [f"  stage     {line(evidence_line(one), 200)}" for one in outcome.evidence]
     if report is not None:
         lines.append(f"  report    {report}")
+    return lines
+
+
+def _review_lines(outcome: Outcome) -> list[str]:
+    lines = []
+    for one in outcome.reviews:
+        lines.append(f"  review    {line(review_line(one), 200)}")
+        lines += [f"            {line(finding_line(each), 200)}" for each in one.findings]
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TextIO, assert_never
+from typing import TextIO
 
 import orjson
 
@@ -37,7 +37,7 @@ from orchestrator.events import (
     Waiting,
     WorkspaceSetUp,
 )
-from orchestrator.records import Finding, Review
+from orchestrator.records import Finding, VerdictState
 from orchestrator.sinks.plain import line
 
 SLOW_S = 2.0
@@ -87,26 +87,14 @@ class TerminalSink:
                 text = self._turn(event)
             case ToolStarted(tool=tool, about=about):
                 text = f"  {line(tool):<5} {line(about, 90)}"
-            case Collected(commit=commit):
-                text = self._styled(f"collected commit {commit[:12]}", "dim")
-            case BaseMerged():
-                text = self._styled(line(_of_merge(event), 160), "dim")
-            case Reviewed(review=review):
-                return self._review(review)
-            case GateJudged(verdict=verdict):
-                word, style = MARKS[verdict.state]
-                text = f"gate {line(verdict.gate)}: {self._styled(word, style)} "
-                text += f"({line(verdict.reason)})"
+            case Collected() | BaseMerged() | GateJudged() | Reviewed():
+                return self._judging(event)
             case BranchSet(branch=branch):
                 text = f"branch {line(branch)}"
             case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
                 text = self._styled(line(_told(event), 160), "dim")
-            case Prompted() | TranscriptOpened() | RequestIntended() | SnapshotTaken():
-                pass
-            case BranchIntended() | EgressEnded() | RunParked() | RunFinished() | ToolOutput():
-                pass  # named, so that a new kind is a decision
             case _:
-                assert_never(event)
+                _untold(event)
         return [text] if text else []
 
     def _beginning(self, event: RunStarted) -> list[str]:
@@ -115,12 +103,25 @@ class TerminalSink:
         about = f"issue {run.issue.key} -> {event.agent.name} ({run.route.reason}), {model}"
         return [self._styled(line(about), "bold")]
 
-    def _review(self, review: Review) -> list[str]:
-        word, style = MARKS[review.state]
-        told = [f"review {review.number}: {self._styled(word, style)} ({line(review.reason)})"]
-        return told + [
-            self._styled(f"  {line(about_finding(one), 150)}", "dim") for one in review.findings
-        ]
+    def _judging(self, event: Collected | BaseMerged | GateJudged | Reviewed) -> list[str]:
+        """Return what is told of work that is judged."""
+        match event:
+            case Collected(commit=commit):
+                return [self._styled(f"collected commit {commit[:12]}", "dim")]
+            case BaseMerged():
+                return [self._styled(line(_of_merge(event), 160), "dim")]
+            case GateJudged(verdict=verdict):
+                told = self._state(verdict.state, verdict.reason)
+                return [f"gate {line(verdict.gate)}: {told}"]
+            case Reviewed(review=review):
+                told = self._state(review.state, review.reason)
+                findings = [line(about_finding(one), 150) for one in review.findings]
+                dim = [self._styled(f"  {one}", "dim") for one in findings]
+                return [f"review {review.number}: {told}", *dim]
+
+    def _state(self, state: VerdictState, reason: str) -> str:
+        word, style = MARKS[state]
+        return f"{self._styled(word, style)} ({line(reason)})"
 
     def _tail(self, event: ToolOutput) -> list[str]:
         """Return the last lines of a running command's output, where somebody looks on."""
@@ -146,6 +147,20 @@ class TerminalSink:
 
     def _styled(self, text: str, style: str) -> str:
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour else text
+
+
+def _untold(
+    event: Prompted
+    | TranscriptOpened
+    | RequestIntended
+    | SnapshotTaken
+    | BranchIntended
+    | EgressEnded
+    | RunParked
+    | RunFinished
+    | ToolOutput,
+) -> None:
+    """Say nothing of these: each is named, so that a new kind is a decision."""
 
 
 def about_finding(finding: Finding) -> str:
