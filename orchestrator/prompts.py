@@ -137,12 +137,15 @@ def reviewer_prompt(agent: AgentDefinition) -> str:
     return f"{agent.prompt}\n\n{REVIEW_RULES}".strip()
 
 
-def change_message(issue: Issue, patch: Sequence[tuple[str, str]], guidance: str = "") -> str:
+def change_message(
+    issue: Issue, patch: Sequence[tuple[str, str]], *, named: str = "", guidance: str = ""
+) -> str:
     """Return what a reviewer is given: the issue and the change, as quoted data.
 
     Args:
         issue: what the change is meant to resolve.
         patch: name and text of each file's part.
+        named: what is compared with what.
         guidance: the repository's own, of the base commit.
     """
     parts = []
@@ -153,7 +156,8 @@ def change_message(issue: Issue, patch: Sequence[tuple[str, str]], guidance: str
     head = f"Issue {issue.key}: {cleaned(issue.title)}"
     parts.append(f"The issue:\n{quoted('issue', f'{head}{chr(10) * 2}{body}')}")
     shown, cut = _fitted(patch)
-    parts.append(f"The change, {len(patch)} files:\n{quoted('change', shown)}")
+    of = f" of {named}" if named else ""
+    parts.append(f"The change{of}, {len(patch)} files:\n{quoted('change', shown)}")
     if cut:
         parts.append(
             "The change is larger than what fits here. Read these files in /workspace:\n"

@@ -154,7 +154,9 @@ class Reviewer:
                 if (known.tree, known.base) == (work.tree, work.base):
                     return known
         patch = await anyio.to_thread.run_sync(read_patch, self._repository, work.base, work.commit)
-        text = prompts.change_message(self._run.issue, patch, self._guidance)
+        # Named by both commits, so that a review is taken up again on the very same change only.
+        named = f"commit {work.commit[:12]} against {work.base[:12]}"
+        text = prompts.change_message(self._run.issue, patch, named=named, guidance=self._guidance)
         at = self._unused(text)
         found = await self._review(work, text, at)
         if isinstance(found, Review):
