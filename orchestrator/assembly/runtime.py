@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from orchestrator import config as configuration
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
@@ -23,6 +23,11 @@ from orchestrator.records import (
 from orchestrator.repository import Repository, locate
 from orchestrator.scheduler import Scheduler, Wish
 from orchestrator.settings import Config
+
+if TYPE_CHECKING:
+    from orchestrator.assembly.branches import JudgedBranch, Judging
+    from orchestrator.assembly.judges import Listed
+    from orchestrator.events import Event
 
 
 class Orchestrator:
@@ -198,6 +203,45 @@ class Orchestrator:
     async def runs(self) -> list[RunRow]:
         """Return all runs of the state directory, newest first."""
         return await self._open_journal().rows()
+
+    async def judge(self, *, branch: str = "", base: str = "") -> JudgedBranch:
+        """Let the gates judge a branch that anybody wrote; no model is asked, and nothing is kept.
+
+        Args:
+            branch: its name, or any name of a commit; empty means what is checked out.
+            base: what it is a change of; empty means origin/HEAD, main or master.
+
+        Raises:
+            OrchestratorError: there is no such branch, or this machine cannot run the gates.
+        """
+        make_private(self._state)
+        return await self._judging().judge(self._listed(), branch, base)
+
+    def gates(self) -> list[tuple[str, str]]:
+        """Return name and reason of each gate that judges work in this repository, in order."""
+        return self._judging().described(self._listed())
+
+    def _listed(self) -> list[Listed]:
+        from orchestrator.assembly.judges import gates_of
+
+        return gates_of(self._config, self._gates)
+
+    def _judging(self) -> Judging:
+        from orchestrator.assembly.branches import Judging
+
+        return Judging(
+            repository=self._repository,
+            config=self._config,
+            state=self._state,
+            sandbox=self._sandbox or make_sandbox(self._config.sandbox, self._state),
+            environment=self._environment,
+            emit=self._tell,
+        )
+
+    async def _tell(self, *events: Event) -> None:
+        for event in events:
+            for sink in self._sinks:
+                await sink(event)
 
     def agents(self) -> Roster:
         """Return the agents that this repository's runs can use."""

@@ -12,6 +12,7 @@ import click
 COMMANDS = {
     "issue": ("orchestrator.cli.issue", "Work on an issue, or go on with its unfinished run."),
     "runs": ("orchestrator.cli.runs", "List runs, show one, go on with one."),
+    "gates": ("orchestrator.cli.gates", "Judge a branch that anybody wrote; list the gates."),
     "agents": ("orchestrator.cli.agents", "List the agents, show one, check agent files."),
     "init": ("orchestrator.cli.init", "Write config.yaml and agents/ into a repository."),
     "doctor": (
