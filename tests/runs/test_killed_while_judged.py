@@ -106,16 +106,23 @@ def go_on(
     return outcome
 
 
+STEPS = pytest.mark.parametrize(
+    "step",
+    [pytest.param(3, id="sample"), pytest.param(1, id="every", marks=pytest.mark.heavy)],
+)
+
+
 def killed_everywhere(
     line_of: Callable[[int], CommandLine],
     server: ModelServer,
     begin: Callable[[CommandLine], None] = lambda _: None,
     *,
     first: int,
+    step: int,
 ) -> set[tuple[str, int]]:
-    """Kill a run at every event from one on; return its tree and number of reviews, each time."""
+    """Kill a run at every so many events from one on; return its tree and number of reviews, each time."""
     found: set[tuple[str, int]] = set()
-    for count in range(first, MOST_EVENTS + 20):
+    for count in range(first, MOST_EVENTS + 20, step):
         line = line_of(count)
         server.played.clear()
         begin(line)
@@ -130,19 +137,21 @@ def killed_everywhere(
     raise AssertionError("the run never came to its end")
 
 
+@STEPS
 def test_killed_around_gates_and_reviews(
-    reviewing: CommandLine, server: ModelServer, tmp_path: Path, proved: Path
+    reviewing: CommandLine, server: ModelServer, tmp_path: Path, proved: Path, step: int
 ) -> None:
     """At any event of judging and reviewing: no verdict is lost, no reply is paid for twice."""
     found = killed_everywhere(
-        lambda number: fresh(reviewing, tmp_path, number, proved), server, first=9
+        lambda number: fresh(reviewing, tmp_path, number, proved), server, first=9, step=step
     )
     assert len(found) == 1
     assert found.pop()[1] == 2
 
 
+@STEPS
 def test_killed_around_a_conflict(
-    orchestrate: CommandLine, server: ModelServer, tmp_path: Path, proved: Path
+    orchestrate: CommandLine, server: ModelServer, tmp_path: Path, proved: Path, step: int
 ) -> None:
     """At any event around a merge that conflicts: its state is there again, and ends the same."""
     server.messages = [*AUTHOR[:2], message("I resolve it.", RESOLVE), message("Resolved.")]
@@ -160,7 +169,11 @@ def test_killed_around_a_conflict(
 
     server.session_of = session_of
     found = killed_everywhere(
-        lambda number: fresh(orchestrate, tmp_path, number, proved), server, begin, first=9
+        lambda number: fresh(orchestrate, tmp_path, number, proved),
+        server,
+        begin,
+        first=9,
+        step=step,
     )
     assert len(found) == 1
 
