@@ -156,12 +156,31 @@ class Reviewer:
         patch = await anyio.to_thread.run_sync(read_patch, self._repository, work.base, work.commit)
         # Named by both commits, so that a review is taken up again on the very same change only.
         named = f"commit {work.commit[:12]} against {work.base[:12]}"
-        text = prompts.change_message(self._run.issue, patch, named=named, guidance=self._guidance)
+        place = self._workspace(work).layout.workspace
+        text = prompts.change_message(
+            self._run.issue, patch, named=named, guidance=self._guidance, place=place
+        )
         at = self._unused(text)
         found = await self._review(work, text, at)
         if isinstance(found, Review):
             await self._emit(Reviewed(number, found))
         return found
+
+    @property
+    def _checkout(self) -> Path:
+        return self._folder / "review"
+
+    def _workspace(self, work: Work) -> Workspace:
+        """Return where the commit is checked out: never where its author works."""
+        return Workspace(
+            self._checkout,
+            repository=self._repository,
+            base=work.commit,
+            branch="review",
+            sandbox=self._sandbox,
+            identity="review",
+            shared=self._shared,
+        )
 
     def _unused(self, text: str) -> int:
         """Return the number of the review to do: one that was begun on the very same change."""
@@ -187,16 +206,7 @@ class Reviewer:
             client = self._means.client(name)
         except ConfigError as error:
             return self._review_of(work, number, ("not_executed", str(error), ()))
-        folder = self._folder / f"review-{number}"
-        workspace = Workspace(
-            folder,
-            repository=self._repository,
-            base=work.commit,
-            branch="review",
-            sandbox=self._sandbox,
-            identity="review",
-            shared=self._shared,
-        )
+        workspace = self._workspace(work)
         hearing = Hearing(name, lambda: self._events, most=BROKEN_MOST)
         try:
             await anyio.to_thread.run_sync(workspace.clear)
@@ -208,7 +218,7 @@ class Reviewer:
                 ending = await self._heard(agent, hearing, text)
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(remove_tree, folder)
+                await anyio.to_thread.run_sync(remove_tree, self._checkout)
         if self._stops_run(ending, account):
             return ending
         judged = hearing.judgement()
@@ -337,18 +347,30 @@ class Reviewer:
                 why = f"the reviewer gave no valid verdict: {broken[-1]}"
             return "not_executed", why, ()
         floor = self._means.floor
-        high = at_least(floor, judged.findings)
-        below = len(judged.findings) - len(high)
+        found = tuple(map(cleaned, judged.findings))
+        high = at_least(floor, found)
+        below = len(found) - len(high)
         if high:
-            return "failed", f"{counted(len(high))} at or above {floor}", judged.findings
+            return "failed", f"{counted(len(high))} at or above {floor}", found
         more = f", {counted(below)} below it" if below else ""
-        return "passed", f"no finding at or above {floor}{more}", judged.findings
+        return "passed", f"no finding at or above {floor}{more}", found
 
 
 def at_least(floor: Severity, findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings whose severity is a floor or more."""
     least = SEVERITIES.index(floor)
     return [one for one in findings if SEVERITIES.index(one.severity) >= least]
+
+
+def cleaned(finding: Finding) -> Finding:
+    """Return a finding without characters that a reader would not see."""
+    return Finding(
+        finding.severity,
+        prompts.cleaned(finding.path),
+        finding.line,
+        prompts.cleaned(finding.problem),
+        prompts.cleaned(finding.advice),
+    )
 
 
 def counted(number: int) -> str:

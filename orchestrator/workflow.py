@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator import prompts
 from orchestrator.events import (
     AUTHOR,
     BaseMerged,
@@ -107,7 +108,7 @@ def _read(events: Sequence[Event]) -> Evidence:
 
 def _plan(events: Sequence[Event]) -> Evidence:
     first = next((words for one in _replies(events) if (words := words_of(one))), "")
-    said = " ".join(first.split())[:WORDS]
+    said = " ".join(prompts.cleaned(first).split())[:WORDS]
     what = f"its first words: {said}" if said else "it said nothing before it worked"
     return Evidence("plan", seen=bool(said), required=False, what=what)
 
