@@ -6,8 +6,7 @@ python examples/own_gate.py REPOSITORY ISSUE [MODEL]
 import asyncio
 import sys
 
-from orchestrator import Orchestrator, Verdict
-from orchestrator.ports import Change, Gate
+from orchestrator import Change, Gate, Orchestrator, Verdict
 
 MOST_FILES = 10
 

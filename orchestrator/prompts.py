@@ -15,6 +15,8 @@ SLUG_LIMIT = 50
 CHANGE_LIMIT = 200_000
 FILE_LIMIT = 60_000
 """Characters of a change, and of one file's part in it, that a reviewer is shown."""
+CUT_MOST = 500
+"""Files that are named where they are not shown."""
 
 RULES = """\
 # How you work here
@@ -167,7 +169,7 @@ def change_message(
     if cut:
         parts.append(
             "The change is larger than what fits here. Read these files yourself:\n"
-            + quoted("files", "\n".join(cut))
+            + quoted("files", "\n".join(cut[:CUT_MOST]))
         )
     if place != "/workspace":
         parts.append(f"Here the repository is in {place}, not in /workspace.")
@@ -182,8 +184,11 @@ def _fitted(patch: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """Return as much of a change as is shown, and the names of files of which something is not."""
     parts, cut, room = [], [], CHANGE_LIMIT
     for named, text in patch:
+        if not room:
+            cut.append(visible(named))
+            continue
         most = min(FILE_LIMIT, room)
-        seen = visible(text)
+        seen = visible(text[: most + 1])
         if len(seen) > most:
             seen = f"{seen[:most]}\n[cut here]"
             cut.append(visible(named))
