@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from orchestrator.events import BaseMerged, BranchSet, Collected, GateJudged, SnapshotTaken
-from orchestrator.testing import ScriptedModel, says
+from orchestrator.collect import Collector, MergedWork
+from orchestrator.errors import WorkspaceError
+from orchestrator.events import (
+    BaseMerged,
+    BranchIntended,
+    BranchSet,
+    Collected,
+    GateJudged,
+    SnapshotTaken,
+)
+from orchestrator.following import BaseBranch
+from orchestrator.repository import locate
+from orchestrator.testing import MemoryJournal, ScriptedModel, says
+from tests.builders import a_run
 from tests.runs.conftest import BRANCH, git
 from tests.runs.meddling import Meddling, commits
 from tests.runs.stage import MEND, NOTE, Stage, mended
@@ -206,3 +220,56 @@ async def test_a_parked_run_finds_its_base_moved(stage: Stage) -> None:
     outcome = await stage.play(says("Mended."), limit_turns=9)
     assert outcome.status == "done"
     assert stage.only(BaseMerged).base == git(stage.repo, "rev-parse", "main")
+
+
+async def test_what_the_user_committed_does_not_come_out_again(stage: Stage) -> None:
+    """Only the agent's own objects are packed, in the round of the merge and in those after it."""
+    stage.settings(
+        "workspace: {pack_limit_mb: 1}\n"
+        "gates:\n  commands:\n    - {name: one, run: test ! -f NOTES.md}\n"
+    )
+
+    def large() -> None:
+        (stage.repo / "large.bin").write_bytes(random.Random(3).randbytes(3 * 1024 * 1024))
+        git(stage.repo, "add", "--all")
+        git(stage.repo, "commit", "--quiet", "--message", "large")
+
+    script = [*mended(NOTE), says("", ("Bash", {"command": "rm NOTES.md"})), says("Removed.")]
+    outcome = await stage.play(client=Meddling(script, {2: large}))
+    assert (outcome.status, outcome.error) == ("done", "")
+    assert [one.round for one in stage.all(Collected)] == [1, 2]
+    assert len(stage.all(BaseMerged)) == 1
+
+
+@pytest.mark.parametrize("begun", [BranchIntended, BranchSet])
+async def test_what_is_being_delivered_stays_what_it_is(
+    stage: Stage, begun: type[BranchIntended | BranchSet]
+) -> None:
+    """A run that was cut off in its delivery delivers that commit, wherever the base is by then."""
+    repository = locate(stage.repo)
+    base = git(stage.repo, "rev-parse", "HEAD")
+    tree = git(stage.repo, "rev-parse", "HEAD^{tree}")
+    run = a_run(base_commit=base, base_ref="refs/heads/main")
+    moved = commits(stage.repo, "MOVED.md", "moved\n")()
+
+    class Never(Collector):
+        """Merges nothing."""
+
+        def __init__(self) -> None:
+            """Need nothing."""
+
+        async def merge(self, commit: str, base: str, *, message: str, turn: int) -> MergedWork:
+            """Say that it was asked."""
+            raise WorkspaceError(f"asked to merge {base} into {commit}: {message} {turn}")
+
+    collected = Collected(1, base, tree, changed=True)
+    for events, expected in (([], moved), ([begun(BRANCH, base)], base)):
+        branch = BaseBranch(
+            run,
+            repository=repository,
+            collector=Never(),
+            emit=MemoryJournal().append,
+            events=events,
+            follow=True,
+        )
+        assert (await branch.standing(collected, 1)).work.base == expected
