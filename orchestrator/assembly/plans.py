@@ -86,7 +86,8 @@ class RepositoryPlans:
         """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
         await self._sandbox.check()
         self._needs()
-        self._gates()
+        if self._given_gates or self._config.gates.commands:
+            self._gates()  # names that are given twice are told before anything is paid for
         if self._config.review.enabled:
             known(self._config.review.agent, self.roster())
 
