@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from orchestrator.assembly.runtime import Orchestrator
     from orchestrator.errors import OrchestratorError
     from orchestrator.events import Event, Signal
+    from orchestrator.ports import Change, Gate
     from orchestrator.records import AgentDefinition, Issue, Outcome, Usage, Verdict
     from orchestrator_tools.contract import ToolResult
 
 _HOMES = {
     "AgentDefinition": "orchestrator.records",
+    "Change": "orchestrator.ports",
     "Event": "orchestrator.events",
+    "Gate": "orchestrator.ports",
     "Issue": "orchestrator.records",
     "OpenToolbox": "orchestrator.assembly.embedding",
     "OpenWorkspace": "orchestrator.assembly.embedding",
@@ -36,7 +39,9 @@ _HOMES = {
 
 __all__ = [
     "AgentDefinition",
+    "Change",
     "Event",
+    "Gate",
     "Issue",
     "OpenToolbox",
     "OpenWorkspace",

@@ -12,6 +12,7 @@ import anyio
 from orchestrator.errors import ModelError
 from orchestrator.events import (
     CallSummary,
+    Cause,
     Event,
     ModelReplied,
     Prompted,
@@ -82,6 +83,7 @@ class Agent:
         notes: tells, once, what the model should know of its surroundings beside the results.
         emit: records events together; when it returns they are on disk.
         show: shows a signal; never waits.
+        until: tells of a reply with calls whether it ends the work; then none of them is run.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -99,8 +101,10 @@ class Agent:
         clock: Clock,
         patience: Patience,
         dice: random.Random,
+        until: Callable[[ModelReplied], bool] = lambda _: False,
     ) -> None:
         self.session = session
+        self._until = until
         self._model = model
         self._client = client
         self._tools = tools
@@ -118,7 +122,7 @@ class Agent:
         self._unrecorded: list[Event] = []
         self._ran_now = 0
 
-    def prompt(self, text: str, cause: Literal["issue", "gates", "continue"]) -> None:
+    def prompt(self, text: str, cause: Cause) -> None:
         """Add a user message before the next turn; it is recorded with the next request."""
         message = encode_message("user", [text_block(text)])
         event = Prompted(self.session.name, self.session.turn, message, cause)
@@ -137,6 +141,8 @@ class Agent:
         """Do the next thing: run the calls of the last reply, or ask for the next one."""
         session = self.session
         if session.reply is not None:
+            if self._until(session.reply):
+                return Ending("finished", words_of(session.reply))
             await self._run_calls(session.reply)
             return None
         if session.final is not None:

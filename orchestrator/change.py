@@ -80,9 +80,10 @@ class CommittedChange:
 
     async def files(self) -> Mapping[str, bytes]:
         """Return the settings files of the base commit, which the agent cannot have changed."""
-        return await anyio.to_thread.run_sync(self._files)
+        return await anyio.to_thread.run_sync(self.settings)
 
-    def _files(self) -> dict[str, bytes]:
+    def settings(self) -> dict[str, bytes]:
+        """Return the same at once, for who need not wait."""
         entries = self._repository.entries(self.base, *SETTINGS)
         blobs = self._repository.blobs([sha for _, sha in entries.values()])
         return dict(zip(entries, blobs, strict=True))

@@ -1,20 +1,37 @@
-"""How a run's work ends once gates have judged it: delivered, kept, or left to a person."""
+"""How a run's work ends once it has been judged: delivered, kept, or left to a person."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import anyio.to_thread
 
 from orchestrator.delivery import deliver_branch
 from orchestrator.errors import DeliveryRefused
-from orchestrator.events import BranchIntended, BranchSet, Collected, Event, RunFinished
+from orchestrator.events import BranchIntended, BranchSet, Event, Reviewed, RunFinished
 from orchestrator.outcomes import Outcomes
-from orchestrator.records import DiffStat, Outcome, Run, Verdict
+from orchestrator.records import DiffStat, Outcome, OutcomeStatus, Run, Verdict
 from orchestrator.repository import Repository
+from orchestrator.workflow import Required, Work, evidence_of, lacking
 
 UNTESTED = "nothing was tested: no gate executed a test"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was handed in, and what was said of it.
+
+    Attributes:
+        words: the agent's last words.
+        notes: what a person should know of how it came out.
+    """
+
+    words: str
+    work: Work
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Conclusion:
@@ -26,6 +43,7 @@ class Conclusion:
         outcomes: makes the outcomes.
         emit: records events; when it returns they are on disk.
         events: the run's events so far; it is looked at, never changed.
+        required: tells what the run has to show before it is done.
     """
 
     def __init__(
@@ -36,85 +54,95 @@ class Conclusion:
         outcomes: Outcomes,
         emit: Callable[..., Awaitable[None]],
         events: Sequence[Event],
+        required: Callable[[], Required],
     ) -> None:
         self._run = run
         self._repository = repository
         self._outcomes = outcomes
         self._emit = emit
         self._events = events
+        self._required = required
         self.head = f"refs/orchestrate/{run.run_id}/head"
 
-    async def delivered(
-        self, words: str, collected: Collected, verdicts: Sequence[Verdict]
-    ) -> Outcome:
+    async def delivered(self, judged: Judged) -> Outcome:
         """Set the branch to the commit that was judged; what stands in its way is a person's.
 
-        Args:
-            words: the agent's last words.
-            collected: the commit.
-            verdicts: what the gates said of it.
+        Where the run's own events do not show what a done run has to show, it is not done,
+        whatever has led here.
         """
-        branch, commit = self._run.branch, collected.commit
-        if not any(isinstance(one, BranchSet) for one in self._events):
+        without = lacking(evidence_of(self._events, judged.work, self._required()))
+        if without:
+            told = "; ".join(f"{one.stage}: {one.what}" for one in without)
+            return await self.left_to_person(judged, f"there is no evidence of {told}")
+        branch, commit = self._run.branch, judged.work.commit
+        if BranchSet(branch, commit) not in self._events:
             known = BranchIntended(branch, commit) in self._events
             try:
                 await deliver_branch(self._repository, branch, commit, self._emit, intended=known)
             except DeliveryRefused as refused:
-                outcome = self._outcomes.of(
-                    "needs_human",
-                    words,
-                    commit=commit,
-                    error=str(refused),
-                    hint=refused.hint,
-                    notes=collected.notes,
-                )
-                return await self.finished(await self.with_work(outcome, commit, verdicts))
-        tested = any(one.tests for one in verdicts)
-        notes = collected.notes if tested else (*collected.notes, UNTESTED)
-        outcome = self._outcomes.of("done", words, branch=branch, commit=commit, notes=notes)
-        return await self.finished(await self.with_work(outcome, commit, verdicts))
+                return await self.left_to_person(judged, str(refused), hint=refused.hint)
+        tested = any(one.tests for one in judged.verdicts)
+        notes = judged.notes if tested else (*judged.notes, UNTESTED)
+        outcome = self._outcomes.of("done", judged.words, branch=branch, commit=commit, notes=notes)
+        return await self.finished(await self.with_work(outcome, judged), judged.work)
 
-    async def gates_failed(
-        self, words: str, collected: Collected, verdicts: Sequence[Verdict]
-    ) -> Outcome:
-        """Keep work that gates refused once too often.
+    async def gates_failed(self, judged: Judged) -> Outcome:
+        """Keep work that gates refused once too often."""
+        failed = ", ".join(one.gate for one in judged.verdicts if one.state == "failed")
+        return await self._kept("gate_failed", judged, f"failed: {failed}")
+
+    async def left_to_person(self, judged: Judged, error: str, *, hint: str = "") -> Outcome:
+        """Keep work that only a person can let through.
 
         Args:
-            words: the agent's last words.
-            collected: the commit.
-            verdicts: what the gates said of it.
+            judged: the work.
+            error: why it is not delivered.
+            hint: what to do; None says where it is kept.
         """
-        failed = ", ".join(one.gate for one in verdicts if one.state == "failed")
-        outcome = self._outcomes.of(
-            "gate_failed",
-            words,
-            commit=collected.commit,
-            error=f"failed: {failed}",
-            hint=f"the work is kept: git branch NAME {self.head}",
-            notes=collected.notes,
-        )
-        return await self.finished(await self.with_work(outcome, collected.commit, verdicts))
+        return await self._kept("needs_human", judged, error, hint)
 
-    async def unchanged(self, words: str) -> Outcome:
-        """End where the agent changed nothing: its words are for a person."""
+    async def _kept(
+        self, status: OutcomeStatus, judged: Judged, error: str, hint: str = ""
+    ) -> Outcome:
+        outcome = self._outcomes.of(
+            status,
+            judged.words,
+            commit=judged.work.commit,
+            error=error,
+            hint=hint or f"the work is kept: git branch NAME {self.head}",
+            notes=judged.notes,
+        )
+        return await self.finished(await self.with_work(outcome, judged), judged.work)
+
+    async def unchanged(self, words: str, base: str = "") -> Outcome:
+        """End where there is nothing to deliver: the agent's words are for a person.
+
+        Args:
+            words: its last ones.
+            base: the commit that has the very same files by now, if there is one.
+        """
+        error = "the agent changed nothing"
+        if base:
+            error = f"what the agent changed is in commit {base[:12]} of your branch already"
         return await self.finished(
             self._outcomes.of(
                 "needs_human",
                 words,
-                error="the agent changed nothing",
+                error=error,
                 hint="read its last words; say more in the issue and run it with --new",
             )
         )
 
-    async def with_work(
-        self, outcome: Outcome, commit: str, verdicts: Sequence[Verdict]
-    ) -> Outcome:
+    async def with_work(self, outcome: Outcome, judged: Judged) -> Outcome:
         """Return an outcome with how large its change is, and what was said of it."""
-        stat, base = self._repository.diff_stat, self._run.base_commit
-        diff: DiffStat = await anyio.to_thread.run_sync(stat, base, commit)
-        return dataclasses.replace(outcome, diff=diff, verdicts=tuple(verdicts))
+        stat, work = self._repository.diff_stat, judged.work
+        diff: DiffStat = await anyio.to_thread.run_sync(stat, work.base, work.commit)
+        return dataclasses.replace(outcome, diff=diff, verdicts=judged.verdicts)
 
-    async def finished(self, outcome: Outcome) -> Outcome:
-        """Record the end."""
+    async def finished(self, outcome: Outcome, work: Work | None = None) -> Outcome:
+        """Record the end, with the reviews that there were and the evidence for each stage."""
+        reviews = tuple(one.review for one in self._events if isinstance(one, Reviewed))
+        evidence = evidence_of(self._events, work or Work(), self._required())
+        outcome = dataclasses.replace(outcome, reviews=reviews, evidence=evidence)
         await self._emit(RunFinished(outcome))
         return outcome

@@ -35,6 +35,9 @@ USER_ONLY_KEYS = {
 }
 """Keys that a repository may not set: what may come out, what is shown, what may be reached."""
 
+LIMITS = {"limits": ("usd", "turns", "minutes"), "review": ("usd", "turns")}
+"""Keys that a repository may lower, and not raise."""
+
 
 def load(*, user: Path | None, repository: Path | None, explicit: Path | None = None) -> Config:
     """Load the configuration from all its levels; nearer ones win key by key.
@@ -179,15 +182,15 @@ def _refuse_reach(before: Config, after: Config, node: yaml.Node, file: str) -> 
                 raise ConfigError(
                     f"{key.value}.{inner}: a repository may not set this", at=at, hint=hint
                 )
-        if key.value == "limits":
-            for name in ("usd", "turns", "minutes"):
-                old, new = getattr(before.limits, name), getattr(after.limits, name)
-                if old is not None and (new is None or new > old):
-                    raise ConfigError(
-                        f"limits.{name}: a repository may lower a limit, not raise it",
-                        at=at,
-                        hint=hint,
-                    )
+        for name in LIMITS.get(key.value, ()):
+            old = getattr(getattr(before, key.value), name)
+            new = getattr(getattr(after, key.value), name)
+            if old is not None and (new is None or new > old):
+                raise ConfigError(
+                    f"{key.value}.{name}: a repository may lower a limit, not raise it",
+                    at=at,
+                    hint=hint,
+                )
 
 
 def _at(node: yaml.Node, file: str) -> At:

@@ -8,9 +8,10 @@ import anyio.to_thread
 
 from orchestrator.errors import DeliveryRefused
 from orchestrator.events import BranchIntended, BranchSet
-from orchestrator.records import Issue, Outcome, Verdict
+from orchestrator.records import Evidence, Finding, Issue, Outcome, Review, Verdict
 from orchestrator.repository import Repository
 
+NOT_REVIEWED = "not reviewed: no second agent has looked at this"
 MARKS = {"passed": "passed", "failed": "FAILED", "not_executed": "not executed"}
 
 
@@ -74,13 +75,47 @@ def render_report(issue: Issue, outcome: Outcome) -> str:
         if verdict.state == "failed" and verdict.details:
             fence = "`" * 8
             lines += [f"### {verdict.gate}", "", fence, verdict.details[-8000:], fence, ""]
+    lines += ["## Review", "", *_reviews(outcome), ""]
+    if outcome.evidence:
+        lines += ["## Evidence", "", *(f"- {evidence_line(one)}" for one in outcome.evidence), ""]
     return "\n".join(lines)
+
+
+def _reviews(outcome: Outcome) -> list[str]:
+    if not outcome.reviews:
+        return [NOT_REVIEWED]
+    lines: list[str] = []
+    for one in outcome.reviews:
+        lines += [f"- {review_line(one)}", *(f"  - {finding_line(each)}" for each in one.findings)]
+    return lines
+
+
+def review_line(review: Review) -> str:
+    """Return one review as a line."""
+    by = f"{review.agent}, {review.model}, ${review.cost_usd:.4f}"
+    return f"review {review.number}: {MARKS[review.state]} ({review.reason}; {by})"
+
+
+def finding_line(finding: Finding) -> str:
+    """Return one finding as a line."""
+    place = f"{finding.path}:{finding.line}" if finding.line else finding.path
+    flat = " ".join(f"{finding.problem} What would mend it: {finding.advice}".split())
+    return f"{finding.severity}: {place or 'the change as a whole'}: {flat}"
+
+
+def evidence_line(one: Evidence) -> str:
+    """Return what was seen of one stage as a line."""
+    mark = "seen" if one.seen else ("MISSING" if one.required else "not seen")
+    return f"{one.stage}: {mark} ({one.what})"
 
 
 def gate_line(verdict: Verdict) -> str:
     """Return one gate's verdict as a line."""
     took = f", {verdict.duration_s:.1f} s" if verdict.duration_s else ""
-    return f"{verdict.gate}: {MARKS[verdict.state]} ({verdict.reason}{took})"
+    mark = MARKS[verdict.state]
+    if verdict.person and verdict.state == "failed":
+        mark += ", a person has to look"
+    return f"{verdict.gate}: {mark} ({verdict.reason}{took})"
 
 
 def _facts(outcome: Outcome) -> list[str]:

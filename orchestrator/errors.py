@@ -5,7 +5,11 @@ Limits, failed gates and cancellation are outcomes, not errors.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
+
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Failures that say nothing of a run: it can go on when they are mended."""
 
 
 class OrchestratorError(Exception):
@@ -170,3 +174,19 @@ def only(error: BaseException) -> BaseException:
         ours = [one for one in inner if isinstance(one, OrchestratorError | BaseExceptionGroup)]
         error = (ours or inner)[0]
     return error
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Tell whether an error is the machine's: no walls, a full disk; also where it is told anew."""
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in seen:
+        if isinstance(current, SandboxUnavailable):
+            return True
+        if isinstance(current, OSError) and current.errno in MACHINE:
+            return True
+        if "the disk is full" in str(current) and isinstance(current, WorkspaceError):
+            return True
+        seen.append(current)
+        current = current.__cause__ or current.__context__
+    return False

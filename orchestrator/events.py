@@ -6,19 +6,25 @@ same thing happens again, so that a journal can refuse to record it twice.
 
 from __future__ import annotations
 
-import dataclasses
-import types
 import typing
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
-from orchestrator.records import AgentDefinition, Outcome, Run, Usage, Verdict
+from orchestrator.rebuilding import build
+from orchestrator.records import AgentDefinition, Outcome, Review, Run, Usage, Verdict
 
 AUTHOR = "author"
 """The session of the agent that works on the issue."""
+
+BASE = "base"
+"""What the runtime itself did in the workspace when the base had moved."""
+
+REVIEW = "review/"
+"""Sessions of reviewers begin so; their number follows."""
+
+Cause = Literal["issue", "gates", "continue", "conflict", "review", "change"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,17 @@ class TranscriptOpened:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """A user message was added before a turn: the issue, a gate's findings, a request to go on."""
+    """A user message was added before a turn: the issue, a gate's findings, a request to go on.
+
+    Attributes:
+        cause: ``conflict`` where the moved base does not merge, ``review`` for a reviewer's
+            findings, ``change`` for what a reviewer is given to judge.
+    """
 
     session: str
     turn: int
     message: bytes
-    cause: Literal["issue", "gates", "continue"]
+    cause: Cause
 
     @property
     def key(self) -> str:
@@ -167,15 +178,53 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
-class GateJudged:
-    """A gate's verdict on one tree."""
+class BaseMerged:
+    """The user's branch had moved, and a merge of it was tried in the workspace.
+
+    Attributes:
+        base: the commit that the branch is at now.
+        commit: what came out; empty where it does not merge.
+        conflicts: files that both sides changed.
+        error: why it cannot be merged, where that is not for conflicts.
+    """
 
     round: int
-    verdict: Verdict
+    base: str
+    commit: str = ""
+    tree: str = ""
+    changed: bool = True
+    conflicts: tuple[str, ...] = ()
+    error: str = ""
 
     @property
     def key(self) -> str:
-        return f"gate/{self.verdict.gate}/{self.verdict.tree}"
+        return f"base/{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateJudged:
+    """A gate's verdict on one tree, as a change of one base."""
+
+    round: int
+    verdict: Verdict
+    base: str = ""
+
+    @property
+    def key(self) -> str:
+        over = f"/{self.base}" if self.base else ""
+        return f"gate/{self.verdict.gate}/{self.verdict.tree}{over}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A second agent has judged the change, or could not."""
+
+    round: int
+    review: Review
+
+    @property
+    def key(self) -> str:
+        return f"review/{self.review.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +339,9 @@ Event = (
     | ToolsReturned
     | SnapshotTaken
     | Collected
+    | BaseMerged
     | GateJudged
+    | Reviewed
     | BranchIntended
     | BranchSet
     | EgressDecided
@@ -364,44 +415,3 @@ def _as_text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode()
     raise TypeError(f"{type(value).__name__} cannot be kept in an event")
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def build(kind: Any, value: Any) -> Any:
-    """Rebuild a frozen record from plain JSON values."""
-    if dataclasses.is_dataclass(kind):
-        names = {one.name for one in dataclasses.fields(kind)}
-        hints = _hints(typing.cast("type", kind))
-        known = {name: build(hints[name], part) for name, part in value.items() if name in names}
-        return typing.cast("type", kind)(**known)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType or origin is typing.Union:
-        inner = [one for one in arguments if one is not type(None)]
-        return None if value is None else build(inner[0], value)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"expected a list, not {type(value).__name__}")
-        if len(arguments) == 2 and arguments[1] is ...:
-            return tuple(build(arguments[0], one) for one in value)
-        return tuple(build(one, part) for one, part in zip(arguments, value, strict=True))
-    return _scalar(kind, origin, arguments, value)
-
-
-def _scalar(kind: Any, origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
-    if origin is Literal:
-        if value not in arguments:
-            raise TypeError(f"{value!r} is none of {arguments}")
-        return value
-    if origin is dict:
-        return {build(arguments[0], k): build(arguments[1], v) for k, v in value.items()}
-    if kind is bytes:
-        return value.encode()
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
-    return value

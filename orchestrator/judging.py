@@ -1,46 +1,98 @@
-"""All gates judge a change; a verdict that is journaled for this very tree stands."""
+"""All gates judge a change, side by side; a verdict that is journaled for it stands."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
+import anyio
+
+from orchestrator.errors import JournalError, is_machine_fault, only
 from orchestrator.events import Event, GateJudged
 from orchestrator.ports import Change, Gate
 from orchestrator.records import Verdict
+
+MOST = 4
+"""Gates that judge at once, unless the settings say otherwise."""
+
+Emit = Callable[..., Awaitable[None]]
 
 
 async def judge_change(
     change: Change,
     gates: Sequence[Gate],
     events: Sequence[Event],
-    emit: Callable[..., Awaitable[None]],
+    emit: Emit,
     *,
     number: int,
+    parallel: int = 0,
 ) -> list[Verdict]:
-    """Let every gate judge, in order.
+    """Let every gate judge; verdicts are recorded as they come, and returned in the gates' order.
 
     Args:
         change: what is judged.
-        gates: who judges.
+        gates: who judges; no two have one name.
         events: the run's events so far, with the verdicts that stand.
         emit: records a new verdict.
         number: the round.
+        parallel: how many judge at once; 0 means one a processor, at most four.
+
+    Raises:
+        JournalError: a verdict cannot be recorded.
+        OrchestratorError: the machine is at fault, which says nothing of the change.
     """
-    verdicts: list[Verdict] = []
-    for gate in gates:
-        verdict = _known(gate.name, change.tree, events)
-        if verdict is None:
-            verdict = await gate.judge(change)
-            await emit(GateJudged(number, verdict))
-        verdicts.append(verdict)
-    return verdicts
+    verdicts: dict[int, Verdict] = {}
+    # Not a limiter that lends to tasks: those of one name would be told apart by who asks.
+    room = anyio.Semaphore(parallel or min(MOST, os.cpu_count() or 1))
+
+    async def judge(index: int, gate: Gate) -> None:
+        async with room:
+            verdicts[index] = await _judged(gate, change)
+            await emit(GateJudged(number, verdicts[index], change.base))
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for index, gate in enumerate(gates):
+                known = _known(gate.name, change, events)
+                if known is None:
+                    tasks.start_soon(judge, index, gate)
+                else:
+                    verdicts[index] = known
+    except BaseExceptionGroup as group:
+        raise only(group) from None
+    return [verdicts[index] for index in range(len(gates))]
 
 
-def _known(gate: str, tree: str, events: Sequence[Event]) -> Verdict | None:
+async def _judged(gate: Gate, change: Change) -> Verdict:
+    """Return a gate's verdict; whatever it does, the verdict is on this change and has its name."""
+    try:
+        said: object = await gate.judge(change)
+    except JournalError:
+        raise
+    except Exception as error:
+        if is_machine_fault(error):
+            raise
+        said = Verdict(gate.name, "failed", _raised(error))
+    if not isinstance(said, Verdict):
+        said = Verdict(gate.name, "failed", f"it returned no verdict but {type(said).__name__}")
+    elif said.state not in {"passed", "failed", "not_executed"}:
+        said = dataclasses.replace(
+            said, state="failed", reason=f"it returned no known state: {said.state!r}"
+        )
+    return dataclasses.replace(said, gate=gate.name, commit=change.commit, tree=change.tree)
+
+
+def _raised(error: Exception) -> str:
+    return f"the gate broke: {type(error).__name__}: {error}"[:500]
+
+
+def _known(gate: str, change: Change, events: Sequence[Event]) -> Verdict | None:
+    """Return the verdict that a gate gave on the same tree, as a change of the same base."""
+    wanted = (gate, change.tree, change.base)
     for event in events:
-        if isinstance(event, GateJudged) and (event.verdict.gate, event.verdict.tree) == (
-            gate,
-            tree,
-        ):
-            return event.verdict
+        if isinstance(event, GateJudged):
+            verdict = event.verdict
+            if (verdict.gate, verdict.tree, event.base) == wanted:
+                return verdict
     return None

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.events import Event, ModelReplied, RequestFailed, RequestIntended, RunStarted
+from orchestrator.events import (
+    AUTHOR,
+    Event,
+    ModelReplied,
+    RequestFailed,
+    RequestIntended,
+    RunStarted,
+)
 from orchestrator.prices import Price
 from orchestrator.records import Limits, ModelRequest, Usage
 
@@ -43,16 +50,26 @@ class Ledger:
         price: the model's price; None only where no dollar limit is set.
         max_output: the most tokens that the model can answer with.
         elapsed_s: tells the seconds since this process took the run up.
+        above: the account that pays as well, and has to have the money; None where this is the
+            run's own. Turns are counted in one account only.
+        session: whose turns are counted here.
+        account: whose money is: a session, the beginning of some that ends in a slash, or all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an account depends on
         self,
         limits: Limits,
         price: Price | None,
         *,
         max_output: int,
         elapsed_s: Callable[[], float] = lambda: 0.0,
+        above: Ledger | None = None,
+        session: str = AUTHOR,
+        account: str = "",
     ) -> None:
+        self._above = above
+        self._session = session
+        self._account = account
         self.limits = limits
         self.usage = Usage()
         self.spent_usd = 0.0
@@ -67,9 +84,9 @@ class Ledger:
 
     def reserve(self, request: ModelRequest) -> Reservation | None:
         """Reserve a request's price; None when not even a short reply can be paid for."""
-        if self.limits.usd is None or self._price is None:
+        left = self.left_usd()
+        if left is None or self._price is None:
             return Reservation(0.0, self._max_output)
-        left = self.limits.usd - self.spent_usd
         cost_in = self._input_usd(request.size())
         per_token = self._price.output / 1e6
         most_in = self._max_output if left >= cost_in else 0
@@ -80,6 +97,12 @@ class Ledger:
         usual = max(USUAL_OUTPUT, self._largest_output)
         most = min(affordable, self._max_output)
         return Reservation(cost_in + min(usual, most) * per_token, most)
+
+    def left_usd(self) -> float | None:
+        """Return the dollars that may still be spent; None means there is no limit."""
+        above = self._above.left_usd() if self._above is not None else None
+        own = None if self.limits.usd is None else self.limits.usd - self.spent_usd
+        return min((one for one in (own, above) if one is not None), default=None)
 
     def _input_usd(self, size: int, denser: float = 0.0) -> float:
         """Estimate the input's price: what was sent before is read from the cache."""
@@ -100,39 +123,69 @@ class Ledger:
 
     def settle(self, request_bytes: int, usage: Usage, cost_usd: float) -> None:
         """Book a reply."""
-        self.usage += usage
-        self.spent_usd += cost_usd
+        self.pay(usage, cost_usd)
         self.turns += 1
         self._largest_output = max(self._largest_output, usage.output_tokens)
         self._sent_bytes = request_bytes
         if usage.prompt_tokens and request_bytes:
             self._ratio = max(request_bytes / usage.prompt_tokens, 1.0)
 
+    def pay(self, usage: Usage, cost_usd: float) -> None:
+        """Book money and tokens, here and above."""
+        self.usage += usage
+        self.spent_usd += cost_usd
+        if self._above is not None:
+            self._above.pay(usage, cost_usd)
+
     def lose(self, cost_usd: float) -> None:
         """Book money for which no reply came."""
-        self.spent_usd += cost_usd
+        self.pay(Usage(), cost_usd)
 
     def recount(self, events: Sequence[Event]) -> None:
-        """Book what earlier processes of the run spent; an intent without a result counts."""
+        """Book what was spent before; an intent without a result counts.
+
+        The account above is not touched: it counts all sessions itself.
+        """
         open_intents: dict[tuple[str, int], float] = {}
         for event in events:
+            if isinstance(event, RunStarted):
+                self._recount_route(event)
+            if not isinstance(event, RequestIntended | RequestFailed | ModelReplied):
+                continue
+            if not self._counts(event.session):
+                continue
+            intended = open_intents.pop((event.session, event.turn), 0.0)
             match event:
-                case RunStarted(run=run) if run.route.choice is not None:
-                    self.usage += run.route.choice.usage
-                    self.lose(run.route.choice.cost_usd)
-                case RequestIntended(session=session, turn=turn):
-                    self.lose(open_intents.pop((session, turn), 0.0))
-                    open_intents[(session, turn)] = event.reserved_usd
-                case RequestFailed(session=session, turn=turn):
-                    open_intents.pop((session, turn), None)
-                    self.lose(event.cost_usd)
-                case ModelReplied(session=session, turn=turn):
-                    open_intents.pop((session, turn), None)
-                    self.settle(0, event.usage, event.cost_usd)
-                case _:
-                    pass
-        for usd in open_intents.values():
-            self.lose(usd)
+                case RequestIntended(reserved_usd=reserved):
+                    self.spent_usd += intended  # one that no result followed
+                    open_intents[(event.session, event.turn)] = reserved
+                case RequestFailed(cost_usd=cost):
+                    self.spent_usd += cost
+                case ModelReplied(cost_usd=cost):
+                    self._recount_reply(event, cost)
+        self.spent_usd += sum(open_intents.values())
+
+    def _recount_route(self, event: RunStarted) -> None:
+        """Book what a model took that chose the agent: the run's account pays, no other."""
+        choice = event.run.route.choice
+        if choice is not None and not self._account:
+            self.usage += choice.usage
+            self.spent_usd += choice.cost_usd
+
+    def _counts(self, session: str) -> bool:
+        account = self._account
+        return (
+            session.startswith(account)
+            if not account or account.endswith("/")
+            else (session == account)
+        )
+
+    def _recount_reply(self, event: ModelReplied, cost: float) -> None:
+        self.usage += event.usage
+        self.spent_usd += cost
+        if event.session == self._session:
+            self.turns += 1
+            self._largest_output = max(self._largest_output, event.usage.output_tokens)
 
     def reached(self) -> str:
         """Name the limit that is reached, or return an empty string."""
@@ -143,7 +196,12 @@ class Ledger:
             return f"the limit of ${limits.usd:g}"
         if limits.wall_s is not None and self._elapsed_s() >= limits.wall_s:
             return f"the limit of {limits.wall_s / 60:g} minutes"
-        return ""
+        return self._above.out_of_money() if self._above is not None else ""
+
+    def out_of_money(self) -> str:
+        """Name the limit of dollars if it is reached, else return an empty string."""
+        reached = self.limits.usd is not None and self.spent_usd >= self.limits.usd
+        return f"the limit of ${self.limits.usd:g}" if reached else ""
 
     def notice(self) -> str:
         """Return what the model should be told about a limit that is near; mostly nothing."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 from orchestrator import prompts
-from orchestrator.errors import OrchestratorError, SandboxUnavailable, WorkspaceError
+from orchestrator.errors import MACHINE, OrchestratorError, SandboxUnavailable, WorkspaceError
 from orchestrator.limits import Ledger
 from orchestrator.records import Outcome, OutcomeStatus, Run
 
@@ -17,9 +16,6 @@ STATUS: dict[str, OutcomeStatus] = {
     "failed": "failed",
 }
 """What the ends of an agent's work mean for the run."""
-
-MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Failures that say nothing of the run: it can go on when they are mended."""
 
 
 class Outcomes:

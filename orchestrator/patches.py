@@ -117,3 +117,28 @@ def _lines(hunks: bytes, added: list[tuple[int, str]], removed: list[tuple[int, 
 
 def _text(line: bytes) -> str:
     return line[1:].removesuffix(b"\r").decode("utf-8", "replace")
+
+
+def read_patch(repository: Repository, base: str, commit: str) -> list[tuple[str, str]]:
+    """Return what a commit changes against another as text for a reader, a part a file.
+
+    Args:
+        repository: holds both.
+        base: the commit before.
+        commit: the commit after.
+
+    Raises:
+        WorkspaceError: git cannot tell.
+    """
+    env = environment(SETTINGS, GIT_DIR=str(repository.common))
+    asked = ["diff-tree", "-r", "-p", "-U8", *AS_IT_IS, base, commit, "--"]
+    patch = run_git(asked, cwd=repository.common, env=env).stdout
+    found = []
+    for part in re.split(rb"(?m)^(?=diff --git )", patch):
+        if not part:
+            continue
+        first, _, rest = part.partition(b"\n")
+        named = first.removeprefix(b"diff --git ").decode("utf-8", "replace")
+        text = "(binary)" if b"\0" in part else rest.decode("utf-8", "replace")
+        found.append((named, text))
+    return found

@@ -90,7 +90,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One attempt at one issue."""
+    """One attempt at one issue.
+
+    Attributes:
+        base_ref: the user's branch that the run started from; empty where HEAD was on none.
+    """
 
     run_id: str
     repo: str
@@ -102,6 +106,7 @@ class Run:
     branch: str
     model: str
     scripted: bool = False
+    base_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +252,11 @@ VerdictState = Literal["passed", "failed", "not_executed"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one gate saw."""
+    """What one gate saw.
+
+    Attributes:
+        person: it failed in a way that no further try of the agent mends: a person has to look.
+    """
 
     gate: str
     state: VerdictState
@@ -259,6 +268,72 @@ class Verdict:
     tests: int | None = None
     commit: str = ""
     tree: str = ""
+    person: bool = False
+
+
+Severity = Literal["minor", "major", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("minor", "major", "critical")
+"""From the least to the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a reviewer objects to.
+
+    Attributes:
+        line: in the file as it is after the change; 0 means the file as a whole.
+        advice: what would mend it.
+    """
+
+    severity: Severity
+    path: str
+    line: int
+    problem: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a second agent said of a change.
+
+    Attributes:
+        number: which review of the run it is.
+        state: ``failed`` where findings at or above the floor were made; ``not_executed`` where
+            no verdict came, which never counts as passed.
+        base: the commit that the change was compared with.
+    """
+
+    number: int
+    state: VerdictState
+    reason: str
+    summary: str = ""
+    findings: tuple[Finding, ...] = ()
+    floor: Severity = "major"
+    agent: str = ""
+    model: str = ""
+    cost_usd: float = 0.0
+    commit: str = ""
+    tree: str = ""
+    base: str = ""
+
+
+StageName = Literal["read", "plan", "implement", "test", "gates", "review", "deliver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the runtime saw of one stage of the workflow.
+
+    Attributes:
+        seen: whether there is evidence.
+        required: whether a run without it is never done.
+        what: the evidence, or what is missing.
+    """
+
+    stage: StageName
+    seen: bool
+    required: bool
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,3 +391,5 @@ class Outcome:
     hint: str = ""
     scripted: bool = False
     notes: tuple[str, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    evidence: tuple[Evidence, ...] = ()

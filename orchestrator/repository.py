@@ -38,6 +38,8 @@ class Located:
     object_format: str
     head: str
     """The commit that HEAD names."""
+    branch: str = ""
+    """The full name of the branch that HEAD is on; empty where it is on none."""
 
 
 class Repository:
@@ -126,6 +128,11 @@ class Repository:
         """Tell whether one commit is reachable from another."""
         done = self._git("merge-base", "--is-ancestor", older, newer, check=False)
         return done.returncode == 0
+
+    def merge_base(self, one: str, other: str) -> str:
+        """Return the commit that two have in common, or an empty string."""
+        done = self._git("merge-base", "--end-of-options", one, other, check=False)
+        return done.stdout.decode().strip()
 
     def is_dirty(self) -> bool:
         """Tell whether the checkout has changes that are not committed."""
@@ -362,8 +369,8 @@ def locate(folder: Path) -> Repository:
         raise RepositoryRefused(f"{folder} is not a folder")
     # One call: git answers in order, and stops at the first question that has no answer.
     asked = ("--git-common-dir", "--is-shallow-repository", "--show-object-format")
-    more = ("--is-bare-repository", "HEAD^{commit}", "--show-toplevel")
-    done = run_git(["rev-parse", *asked, *more], cwd=folder, check=False)
+    more = ("--is-bare-repository", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
+    done = run_git(["rev-parse", *asked, *more, "--show-toplevel"], cwd=folder, check=False)
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
     if len(lines) < 4:
         said = done.stderr.decode("utf-8", "replace").strip()
@@ -381,10 +388,11 @@ def locate(folder: Path) -> Repository:
     return Repository(
         Located(
             common=common,
-            top=Path(lines[5]) if len(lines) > 5 and lines[3] == "false" else None,
+            top=Path(lines[6]) if len(lines) > 6 and lines[3] == "false" else None,
             shallow=lines[1] == "true",
             object_format=lines[2],
             head=head,
+            branch=lines[5] if lines[5].startswith("refs/heads/") else "",
         )
     )
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
 from orchestrator import prompts, toolbox, toolserver, workspaces
-from orchestrator.agent import Agent, Ending, Patience
-from orchestrator.change import CommittedChange
-from orchestrator.collect import CollectedWork, Collector
-from orchestrator.conclusion import Conclusion
+from orchestrator.agent import Agent, Ending
+from orchestrator.conclusion import Conclusion, Judged
 from orchestrator.errors import (
     JournalError,
     OrchestratorError,
@@ -24,58 +19,28 @@ from orchestrator.errors import (
 )
 from orchestrator.events import (
     AUTHOR,
-    Collected,
     Event,
     ModelReplied,
     Notice,
-    Prompted,
     RunFinished,
     Signal,
-    SnapshotTaken,
     TranscriptOpened,
 )
-from orchestrator.judging import judge_change
 from orchestrator.limits import Ledger
+from orchestrator.means import Means
 from orchestrator.outcomes import STATUS, Outcomes
 from orchestrator.permissions import Permissions
-from orchestrator.ports import Clock, Gate, ModelClient, RunJournal, Sandbox
-from orchestrator.preparation import Needs, Preparation
-from orchestrator.prices import Model
-from orchestrator.records import PARKED, AgentDefinition, Outcome, Run, Verdict
-from orchestrator.repository import Repository
+from orchestrator.ports import RunJournal
+from orchestrator.preparation import Preparation
+from orchestrator.records import PARKED, AgentDefinition, Outcome, Run
+from orchestrator.rounds import Rounds, required_of
 from orchestrator.session import Session, words_of
 from orchestrator.snapshots import ServerSnapshots
 from orchestrator.transcript import encode_head
-from orchestrator.workspaces import Shared, Workspace
+from orchestrator.workflow import Work
+from orchestrator.workspaces import Workspace
 
 UNCOMMITTED = "your uncommitted changes are not part of this run: it starts from the last commit"
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a run is done with.
-
-    Attributes:
-        folder: the run's own folder in the state directory.
-        gates: gives who judges the work, in order; asked when there is work to judge.
-        gate_rounds: how often a failed gate goes back to the agent.
-    """
-
-    folder: Path
-    repository: Repository
-    sandbox: Sandbox
-    client: ModelClient
-    model: Model
-    gates: Callable[[], Sequence[Gate]]
-    gate_rounds: int
-    patience: Patience
-    pack_limit: int
-    needs: Needs
-    shared: Shared
-    guidance: str
-    notes: tuple[str, ...]
-    clock: Clock
-    dice: random.Random
 
 
 class Runner:
@@ -143,7 +108,6 @@ class Runner:
         )
         self._interrupted = False
         self._outcomes = Outcomes(run, self._ledger)
-        self._refs = f"refs/orchestrate/{run.run_id}"
 
     async def outcome(self) -> Outcome:
         """Run to the end, and return how it ended.
@@ -185,36 +149,48 @@ class Runner:
                 await self._server.start()  # no reply is paid for before it has come to an end
             tasks.start_soon(self._start_ahead)
             tasks.start_soon(self._look_at_checkout)
-            outcome = await self._rounds(agent, snapshots)
+            outcome = await self._judged(agent, snapshots)
             tasks.cancel_scope.cancel()
         return outcome
 
-    async def _rounds(self, agent: Agent, snapshots: ServerSnapshots) -> Outcome:
+    async def _judged(self, agent: Agent, snapshots: ServerSnapshots) -> Outcome:
         """Let the agent work and the gates judge, until one of them has the last word."""
+        rounds = self._rounds()
         while True:
-            ending = await self._agent_works(agent)
+            ending: Ending = await self._agent_works(agent)
             await snapshots.settled()
             if ending.kind != "finished":
                 return await self._stopped(ending)
-            collected = await self._collect(agent.session)
-            if not collected.changed:
-                return await self._conclusion().unchanged(ending.words)
-            verdicts = await self._judge(collected)
-            failed = [one for one in verdicts if one.state == "failed"]
-            if not failed:
-                return await self._conclusion().delivered(ending.words, collected, verdicts)
-            left = self._means.gate_rounds - collected.round
-            if left < 0:
-                return await self._conclusion().gates_failed(ending.words, collected, verdicts)
-            for verdict in failed:
-                self._show(Notice(f"gate {verdict.gate} failed: {verdict.reason}"))
-            agent.prompt(prompts.gate_message(failed, left), "gates")
+            said = await rounds.next(agent, ending.words)
+            if isinstance(said, Outcome):
+                return said
+            if said is not None:
+                return await self._stopped(dataclasses.replace(said, words=ending.words))
+
+    def _rounds(self) -> Rounds:
+        return Rounds(
+            run=self._run,
+            means=self._means,
+            workspace=self._workspace,
+            server=self._server,
+            setups=self._preparation.setups,
+            conclusion=self._conclusion(),
+            ledger=self._ledger,
+            time_left=self._time_left,
+            events=self._events,
+            emit=self._emit,
+            show=self._show,
+        )
+
+    def _time_left(self) -> float | None:
+        wall = self._run.limits.wall_s
+        return None if wall is None else max(wall - self._elapsed(), 0)
 
     async def _agent_works(self, agent: Agent) -> Ending:
-        wall = self._run.limits.wall_s
-        if wall is None:
+        wall, left = self._run.limits.wall_s, self._time_left()
+        if wall is None or left is None:
             return await agent.run()
-        with anyio.move_on_after(max(wall - self._elapsed(), 0)):
+        with anyio.move_on_after(left):
             return await agent.run()
         return Ending("limit", error=f"the limit of {wall / 60:g} minutes was reached")
 
@@ -291,57 +267,6 @@ class Runner:
             self._outcomes.notes = (UNCOMMITTED,)
             self._show(Notice(UNCOMMITTED))
 
-    # -- collecting and judging ------------------------------------------------------------
-
-    async def _collect(self, session: Session) -> Collected:
-        """Bring the work out, once a round."""
-        number = sum(isinstance(e, Prompted) and e.cause == "gates" for e in self._events) + 1
-        done = [e for e in self._events if isinstance(e, Collected) and e.round == number]
-        if done:
-            return done[0]
-        turn = session.turn - 1
-        work = await self._brought_out(turn)
-        repository = self._means.repository
-        tree = await anyio.to_thread.run_sync(repository.tree, work.commit)
-        base_tree = await anyio.to_thread.run_sync(repository.tree, self._run.base_commit)
-        collected = Collected(number, work.commit, tree, tree != base_tree, work.notes)
-        events: list[Event] = [collected]
-        if not any(isinstance(e, SnapshotTaken) and e.turn == turn for e in self._events):
-            events.insert(0, SnapshotTaken(AUTHOR, turn, work.snapshot))
-        await self._emit(*events)
-        return collected
-
-    async def _brought_out(self, turn: int) -> CollectedWork:
-        collector = Collector(
-            workspace=self._workspace,
-            server=self._server,
-            repository=self._means.repository,
-            pack_limit=self._means.pack_limit,
-        )
-        message = prompts.commit_message(self._run.issue)
-        work = await collector.collect(message=message, turn=turn)
-        set_ref, ref = self._means.repository.set_ref, f"{self._refs}/head"
-        await anyio.to_thread.run_sync(set_ref, ref, work.commit)
-        return work
-
-    async def _judge(self, collected: Collected) -> list[Verdict]:
-        change = CommittedChange(
-            folder=self._means.folder / "gates",
-            repository=self._means.repository,
-            sandbox=self._means.sandbox,
-            issue_key=self._run.issue.key,
-            branch=self._run.branch,
-            base=self._run.base_commit,
-            commit=collected.commit,
-            tree=collected.tree,
-            clock=self._means.clock,
-            setups=self._preparation.setups,
-            shared=self._means.shared,
-        )
-        return await judge_change(
-            change, self._means.gates(), self._events, self._emit, number=collected.round
-        )
-
     # -- ends ------------------------------------------------------------------------------
 
     def _conclusion(self) -> Conclusion:
@@ -351,6 +276,7 @@ class Runner:
             outcomes=self._outcomes,
             emit=self._emit,
             events=self._events,
+            required=lambda: required_of(self._means),
         )
 
     async def _stopped(self, ending: Ending) -> Outcome:
@@ -363,22 +289,25 @@ class Runner:
 
     async def _rescued(self, outcome: Outcome) -> Outcome:
         """Keep work that nobody judged under a ref, where there is any."""
+        rounds = self._rounds()
         try:
-            work = await self._brought_out(outcome.turns)
+            work = await rounds.brought_out(outcome.turns)
         except OrchestratorError as error:
             note = f"the work could not be brought out ({error}); it is in {self._workspace.work}"
             return dataclasses.replace(outcome, notes=(*outcome.notes, note))
         if work.commit == self._run.base_commit:
             return outcome
-        hint = f"its work is kept: git branch NAME {self._refs}/head"
+        hint = f"its work is kept: git branch NAME {self._conclusion().head}"
         kept = dataclasses.replace(outcome, commit=work.commit, hint=outcome.hint or hint)
-        return await self._conclusion().with_work(kept, work.commit, ())
+        judged = Judged(outcome.summary, Work(rounds.known_base(), work.commit))
+        return await self._conclusion().with_work(kept, judged)
 
     async def _broken_off(self, error: BaseException) -> Outcome:
         """Turn what was raised into an outcome; what must pass, passes."""
         if isinstance(error, JournalError) or not isinstance(error, Exception):
             raise error
-        last = next((e for e in reversed(self._events) if isinstance(e, ModelReplied)), None)
+        replies = [e for e in self._events if isinstance(e, ModelReplied) and e.session == AUTHOR]
+        last = replies[-1] if replies else None
         words = words_of(last) if last else ""
         outcome = self._outcomes.of_error(error, words, work=self._workspace.work)
         return outcome if outcome.status in PARKED else await self._conclusion().finished(outcome)

@@ -65,6 +65,19 @@ class Wish:
     new: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where work starts from, and what it becomes.
+
+    Attributes:
+        base_ref: the user's branch, by its full name; empty where HEAD is on none.
+    """
+
+    base: str
+    base_ref: str
+    branch: str
+
+
 class Plans(Protocol):
     """What the scheduler has to be told of agents, models and repositories."""
 
@@ -90,8 +103,8 @@ class Plans(Protocol):
         """Refuse a run whose dollar limit cannot be kept."""
         ...
 
-    async def place(self, issue: Issue) -> tuple[str, str]:
-        """Return the base commit and the branch."""
+    async def place(self, issue: Issue) -> Place:
+        """Return where the work starts from, and what it becomes."""
         ...
 
     async def ready(self) -> None:
@@ -209,7 +222,7 @@ class Scheduler:
             turns = min(limits.turns or agent.max_turns, agent.max_turns)
             limits = dataclasses.replace(limits, turns=turns)
         run_id = f"{issue.key}-{secrets.token_hex(4)}"
-        base, branch = await self._plans.place(issue)
+        place = await self._plans.place(issue)
         attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1
         run = Run(
             run_id=run_id,
@@ -218,10 +231,11 @@ class Scheduler:
             route=route,
             attempt=attempt,
             limits=limits,
-            base_commit=base,
-            branch=branch,
+            base_commit=place.base,
+            branch=place.branch,
             model=model,
             scripted=scripted,
+            base_ref=place.base_ref,
         )
         self._plans.require_price(run)
         return run, agent

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.prices import Model, by_name, with_cache_rates
-from orchestrator.records import Limits
+from orchestrator.records import Limits, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,32 @@ class GateSettings:
     commands: tuple[GateCommand, ...] = ()
     rounds: int = 2
     """How often a failed gate goes back to the agent."""
+    parallel: int = 0
+    """How many gates judge at once; 0 means as many as there are processors, at most 4."""
+    require_tests: bool = False
+    """Whether a run in which no gate executed a test is left to a person."""
+    follow_base: bool = True
+    """Whether your branch is merged in before gates judge, where it has moved meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewSettings:
+    """A second agent that judges the change against the issue, once the gates have passed it."""
+
+    enabled: bool = False
+    """Whether there is one; then no run is done without it."""
+    agent: str = "reviewer"
+    """Whose file says how it reviews; of its tools it gets those that read."""
+    model: str | None = None
+    """Alias or full id; else what the agent's file says."""
+    floor: Severity = "major"
+    """The least severity of findings that go back to the author."""
+    rounds: int = 2
+    """How often findings go back to the author."""
+    usd: float | None = 1.0
+    """Dollars that all reviews of a run may cost; they count for the run's limit too."""
+    turns: int = 40
+    """Turns that one review may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +194,7 @@ class Config:
     limits: LimitSettings = field(default_factory=LimitSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    review: ReviewSettings = field(default_factory=ReviewSettings)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)

@@ -7,7 +7,7 @@ none: on files that were put back they are repeated from the journal, and give t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import anyio
 import anyio.abc
@@ -46,7 +46,7 @@ async def put_back(
     """
     kept = next((e for e in reversed(events) if isinstance(e, SnapshotTaken)), None)
     at = kept.turn if kept else 0
-    ran = max((e.turn for e in events if isinstance(e, ToolsReturned) and e.ran), default=0)
+    ran = max((e.turn for e in events if _is_returned(e) and e.ran), default=0)
     # Where the snapshot after the last turn that ran something is missing, no call has been
     # started since that changes files: the state is that turn's.
     undo = interrupted and ran <= at
@@ -79,9 +79,9 @@ async def _redo(ask: Ask, events: Sequence[Event], *, after: int, cwd: str) -> N
     state = ToolState(cwd=cwd)
     specs = toolbox.specs(toolbox.every_tool())
     repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
-    replies = {e.turn: e for e in events if isinstance(e, ModelReplied)}
+    replies = {e.turn: e for e in events if isinstance(e, ModelReplied) and e.session == AUTHOR}
     for event in events:
-        if not isinstance(event, ToolsReturned):
+        if not _is_returned(event):
             continue
         reply = replies[event.turn]
         for call in calls_of(reply) if event.turn > after else []:
@@ -91,6 +91,11 @@ async def _redo(ask: Ask, events: Sequence[Event], *, after: int, cwd: str) -> N
                 said = await _asked(ask, message)
                 state = state.after(StateChange(seen=dict(said.get("seen") or {})))
         state = state.after(StateChange(cwd=event.cwd, seen=event.seen))
+
+
+def _is_returned(event: Event) -> TypeGuard[ToolsReturned]:
+    """Tell whether an event holds results of the author's calls: a reviewer has other files."""
+    return isinstance(event, ToolsReturned) and event.session == AUTHOR
 
 
 async def _asked(ask: Ask, message: Mapping[str, object]) -> dict[str, Any]:

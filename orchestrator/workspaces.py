@@ -361,14 +361,17 @@ class Workspace:
 
     # -- what comes out --------------------------------------------------------------------
 
-    async def pack(self, head: str, target: Path, *, limit: int) -> None:
-        """Write the objects that ``head`` adds to the base into a file.
+    async def pack(
+        self, head: str, target: Path, *, limit: int, without: Sequence[str] = ()
+    ) -> None:
+        """Write the objects that ``head`` adds to the base, and to some other commits, into a file.
 
         Raises:
             WorkspaceError: git inside fails or takes too long, or the pack is larger than
                 ``limit`` bytes.
         """
-        revisions = f"{head}\n^{self.base}\n".encode()
+        known = "".join(f"^{one}\n" for one in dict.fromkeys((self.base, *without)))
+        revisions = f"{head}\n{known}".encode()
         await self._git_inside().pack(revisions, target, limit=limit)
 
     async def check_out_inside(self, commit: str) -> None:

@@ -30,18 +30,34 @@ class Clients:
         self._given = given
         self._made: dict[str, ModelClient] = {}
 
-    def of(self, model: str) -> ModelClient:
-        """Return what asks a model, by its full id.
+    def of(self, model: str, session: str = "") -> ModelClient:
+        """Return what asks a model.
+
+        Args:
+            model: its full id, or a recording.
+            session: whose replies a recording is to give; empty is the author's.
 
         Raises:
             ConfigError: there is no key, or no recording.
         """
         if self._given is not None:
             return self._given
-        kind = model if model.startswith(REPLAY) else self._config.model.client
+        if model.startswith(REPLAY):
+            return self._recorded(model, session)
+        kind = self._config.model.client
         if kind not in self._made:
             self._made[kind] = self._make(kind)
         return self._made[kind]
+
+    def _recorded(self, name: str, session: str) -> ModelClient:
+        from orchestrator.models.replay import ReplayClient, load_replies
+
+        path = Path(name.removeprefix(REPLAY))
+        if session:
+            return ReplayClient(load_replies(path, session))
+        if name not in self._made:
+            self._made[name] = ReplayClient(load_replies(path))
+        return self._made[name]
 
     def asked(self, name: str) -> tuple[ModelClient, prices.Model]:
         """Return what asks a model that is named by alias, id or recording, and the model.
@@ -61,10 +77,6 @@ class Clients:
             await client.aclose()
 
     def _make(self, kind: str) -> ModelClient:
-        if kind.startswith(REPLAY):
-            from orchestrator.models.replay import ReplayClient, load_replies
-
-            return ReplayClient(load_replies(Path(kind.removeprefix(REPLAY))))
         key = self._environment.get("ANTHROPIC_API_KEY", "").strip()
         if not key:
             raise ConfigError(

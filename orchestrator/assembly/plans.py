@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -14,6 +14,7 @@ import orjson
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
 from orchestrator.assembly.clients import REPLAY, Clients
+from orchestrator.assembly.judges import gates_of, review_of
 from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
@@ -22,6 +23,7 @@ from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
+from orchestrator.means import Judges, Means
 from orchestrator.ports import Gate, IssueTracker, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.records import (
@@ -35,8 +37,10 @@ from orchestrator.records import (
 )
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.runner import Means, Runner
-from orchestrator.scheduler import Wish
+from orchestrator.review import ReviewMeans
+from orchestrator.routing.route import known
+from orchestrator.runner import Runner
+from orchestrator.scheduler import Place, Wish
 from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
 
@@ -57,7 +61,9 @@ class RepositoryPlans:
         client: ModelClient | None,
         agents: Path | None,
         environment: Mapping[str, str],
+        gates: Sequence[Gate] = (),
     ) -> None:
+        self._given_gates = tuple(gates)
         self.repo = repository.id
         self._repository = repository
         self._config = config
@@ -79,6 +85,10 @@ class RepositoryPlans:
         """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
         await self._sandbox.check()
         self._needs()
+        if self._given_gates or self._config.gates.commands:
+            self._gates()  # names that are given twice are told before anything is paid for
+        if self._config.review.enabled:
+            known(self._config.review.agent, self.roster())
 
     # -- agents and models -----------------------------------------------------------------
 
@@ -125,15 +135,19 @@ class RepositoryPlans:
     def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
         """Return the model's id, and whether its replies are scripted."""
         name = wanted or agent.model
-        if name is None or name == "inherit":
-            name = self._config.model.default
-        if name.startswith(REPLAY):
+        if name is not None and name.startswith(REPLAY):
             path = Path(name.removeprefix(REPLAY)).absolute()
             self._clients.of(f"{REPLAY}{path}")
             return f"{REPLAY}{path}", True
-        model = prices.resolve(name, self._config.extra_models())
+        model = self._resolved(name)
         self._clients.of(model.id)
         return model.id, False
+
+    def _resolved(self, name: str | None) -> prices.Model:
+        """Return the model that an agent's file or a setting names, else the configured one."""
+        if name is None or name == "inherit":
+            name = self._config.model.default
+        return prices.resolve(name, self._config.extra_models())
 
     def limits(self, wish: Wish, before: Limits | None) -> Limits:
         """Return a run's limits: what was asked for, else what it had, else the settings."""
@@ -146,10 +160,11 @@ class RepositoryPlans:
 
     # -- one run ---------------------------------------------------------------------------
 
-    async def place(self, issue: Issue) -> tuple[str, str]:
-        """Return the base commit and the branch."""
+    async def place(self, issue: Issue) -> Place:
+        """Return where the work starts from, and what it becomes."""
         repository, base = self._repository, self._base
-        return base, repository.free_branch(prompts.branch_name(issue), base)
+        branch = repository.free_branch(prompts.branch_name(issue), base)
+        return Place(base, repository.located.branch, branch)
 
     def runner(
         self,
@@ -173,8 +188,7 @@ class RepositoryPlans:
             sandbox=self._sandbox,
             client=self._clients.of(run.model),
             model=model,
-            gates=self._gates,
-            gate_rounds=settings.gates.rounds,
+            judges=self._judges(run),
             patience=Patience(
                 settings.model.retries, settings.model.backoff_s, settings.model.longest_wait_s
             ),
@@ -221,8 +235,7 @@ class RepositoryPlans:
 
     def _priced(self, run: Run) -> prices.Model:
         if run.scripted:
-            free = prices.with_cache_rates(0, 0)
-            return prices.Model(id=run.model, price=free)
+            return _free(run.model)
         return prices.resolve(run.model, self._config.extra_models())
 
     def _notes(self) -> tuple[str, ...]:
@@ -231,19 +244,36 @@ class RepositoryPlans:
         return ()
 
     def _gates(self) -> list[Gate]:
-        from orchestrator.gates.branch import BranchGate
-        from orchestrator.gates.command import CommandGate
-        from orchestrator.gates.detect import DetectedTestsGate
+        return [one.gate for one in gates_of(self._config, self._given_gates)]
 
+    def _judges(self, run: Run) -> Judges:
         settings = self._config.gates
-        gates: list[Gate] = [BranchGate()] if settings.branch_name else []
-        gates += [
-            CommandGate(one.name, one.run, tests=one.tests, timeout_s=one.timeout_s)
-            for one in settings.commands
-        ]
-        if settings.detect_tests and not any(one.tests for one in settings.commands):
-            gates.append(DetectedTestsGate())
-        return gates
+        return Judges(
+            gates=self._gates,
+            rounds=settings.rounds,
+            parallel=settings.parallel,
+            require_tests=settings.require_tests,
+            follow_base=settings.follow_base,
+            review=self._review(scripted=run.model if run.scripted else ""),
+        )
+
+    def _review(self, *, scripted: str = "") -> ReviewMeans | None:
+        """Return how changes are reviewed.
+
+        Args:
+            scripted: the recording that the author's replies come from; a reviewer whose model
+                nobody names is played from it too.
+        """
+
+        def model_of(agent: AgentDefinition, wanted: str | None) -> prices.Model:
+            if scripted and wanted is None:
+                return _free(scripted)
+            return self._resolved(wanted or agent.model)
+
+        def client_of(model: prices.Model, session: str) -> ModelClient:
+            return self._clients.of(model.id, session)
+
+        return review_of(self._config, self.roster(), model_of=model_of, client_of=client_of)
 
     async def holds(self, name: str) -> bool:
         """Tell whether the repository still has a commit, by its id or a ref."""
@@ -267,10 +297,16 @@ class RepositoryPlans:
             if outcome.status not in PARKED:
                 # The delivered branch holds done work; other work stays under its head ref.
                 ours = f"refs/orchestrate/{run.run_id}/"
-                spent = ours if outcome.status == "done" else f"{ours}base"
-                await anyio.to_thread.run_sync(self._repository.delete_refs, spent)
+                spent = [ours] if outcome.status == "done" else [f"{ours}base", f"{ours}moved"]
+                for prefix in spent:
+                    await anyio.to_thread.run_sync(self._repository.delete_refs, prefix)
         except (OSError, WorkspaceError):
             return  # the outcome is in the journal; what is beside it is a convenience
+
+
+def _free(recording: str) -> prices.Model:
+    """Return the model that a recording stands for: nobody is asked, so it costs nothing."""
+    return prices.Model(id=recording, price=prices.with_cache_rates(0, 0))
 
 
 def told(outcome: Outcome) -> tuple[str, ...]:

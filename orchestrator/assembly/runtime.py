@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from orchestrator import config as configuration
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
@@ -16,7 +16,7 @@ from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import EventSink, IssueTracker, ModelClient, Sandbox
+from orchestrator.ports import EventSink, Gate, IssueTracker, ModelClient, Sandbox
 from orchestrator.records import (
     PARKED,
     Outcome,
@@ -24,6 +24,11 @@ from orchestrator.records import (
 from orchestrator.repository import Repository, locate
 from orchestrator.scheduler import Scheduler, Wish
 from orchestrator.settings import Config
+
+if TYPE_CHECKING:
+    from orchestrator.assembly.branches import JudgedBranch, Judging
+    from orchestrator.assembly.judges import Listed
+    from orchestrator.events import Event
 
 
 class Orchestrator:
@@ -43,6 +48,7 @@ class Orchestrator:
         sinks: are told of every event and signal.
         client: asks the model; None makes one from the settings.
         agents: a folder of agent files that wins over all others.
+        gates: your own, which judge after those of the settings; any object that fits ``Gate``.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -57,7 +63,9 @@ class Orchestrator:
         client: ModelClient | None = None,
         agents: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
+        self._gates = tuple(gates)
         self._repository = repository
         self._config = config
         self._state = state
@@ -82,6 +90,7 @@ class Orchestrator:
         tracker: IssueTracker | None = None,
         sandbox_backend: str | None = None,
         agents: str | Path | None = None,
+        gates: Sequence[Gate] = (),
     ) -> Self:
         """Make one from the settings files.
 
@@ -94,6 +103,7 @@ class Orchestrator:
             tracker: where issues come from; None is the folder of markdown issues.
             agents: a folder of agent files that wins over all others.
             sandbox_backend: ``none`` gives up the walls, as the flag does.
+            gates: your own, which judge after those of the settings.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -115,6 +125,7 @@ class Orchestrator:
             tracker=tracker,
             sandbox=make_sandbox(chosen_walls(config.sandbox, sandbox_backend), folder.absolute()),
             agents=Path(agents) if agents is not None else None,
+            gates=gates,
         )
 
     async def __aenter__(self) -> Self:
@@ -129,6 +140,7 @@ class Orchestrator:
             client=self._client,
             agents=self._agents,
             environment=self._environment,
+            gates=self._gates,
         )
         return self
 
@@ -192,6 +204,45 @@ class Orchestrator:
     async def runs(self) -> list[RunRow]:
         """Return all runs of the state directory, newest first."""
         return await self._open_journal().rows()
+
+    async def judge(self, *, branch: str = "", base: str = "") -> JudgedBranch:
+        """Let the gates judge a branch that anybody wrote; no model is asked, and nothing is kept.
+
+        Args:
+            branch: its name, or any name of a commit; empty means what is checked out.
+            base: what it is a change of; empty means origin/HEAD, main or master.
+
+        Raises:
+            OrchestratorError: there is no such branch, or this machine cannot run the gates.
+        """
+        make_private(self._state)
+        return await self._judging().judge(self._listed(), branch, base)
+
+    def gates(self) -> list[tuple[str, str]]:
+        """Return name and reason of each gate that judges work in this repository, in order."""
+        return self._judging().described(self._listed())
+
+    def _listed(self) -> list[Listed]:
+        from orchestrator.assembly.judges import gates_of
+
+        return gates_of(self._config, self._gates)
+
+    def _judging(self) -> Judging:
+        from orchestrator.assembly.branches import Judging
+
+        return Judging(
+            repository=self._repository,
+            config=self._config,
+            state=self._state,
+            sandbox=self._sandbox or make_sandbox(self._config.sandbox, self._state),
+            environment=self._environment,
+            emit=self._tell,
+        )
+
+    async def _tell(self, *events: Event) -> None:
+        for event in events:
+            for sink in self._sinks:
+                await sink(event)
 
     def agents(self) -> Roster:
         """Return the agents that this repository's runs can use."""

@@ -13,6 +13,7 @@ COMMANDS = {
     "issue": ("orchestrator.cli.issue", "Work on an issue, or go on with its unfinished run."),
     "runs": ("orchestrator.cli.runs", "List runs, show one, go on with one."),
     "route": ("orchestrator.cli.route", "Tell who would get an issue, and why."),
+    "gates": ("orchestrator.cli.gates", "Judge a branch that anybody wrote; list the gates."),
     "agents": ("orchestrator.cli.agents", "List the agents, show one, check agent files."),
     "init": ("orchestrator.cli.init", "Write config.yaml and agents/ into a repository."),
     "doctor": (

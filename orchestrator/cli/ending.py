@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from orchestrator.delivery import gate_line
+from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.records import Outcome
 from orchestrator.sinks.plain import line, safe, safe_json
 
@@ -22,19 +22,25 @@ EXIT = {
 }
 
 
-def show_end(outcome: Outcome, *, as_json: bool, report: Path | None) -> int:
+def show_end(outcome: Outcome, *, as_json: bool, report: Path | None, stages: bool = False) -> int:
     """Print how a run ended and return the exit code."""
     if as_json:
         text = safe_json(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
     else:
-        text = "\n".join(ending_lines(outcome, report))
+        text = "\n".join(ending_lines(outcome, report, stages=stages))
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     return EXIT[outcome.status]
 
 
-def ending_lines(outcome: Outcome, report: Path | None) -> list[str]:
-    """Return the lines that tell how a run ended."""
+def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False) -> list[str]:
+    """Return the lines that tell how a run ended.
+
+    Args:
+        outcome: how it did.
+        report: where its report is.
+        stages: whether the evidence for each stage is told.
+    """
     lines = [f"{outcome.status}: issue {outcome.issue}, run {outcome.run}"]
     if outcome.scripted:
         lines.append("  scripted  the replies were played from a file; no model was asked")
@@ -50,6 +56,7 @@ def ending_lines(outcome: Outcome, report: Path | None) -> list[str]:
         diff = outcome.diff
         lines.append(f"  change    {diff.files} files, +{diff.added} -{diff.removed}")
     lines += [f"  gate      {line(gate_line(one), 200)}" for one in outcome.verdicts]
+    lines += _review_lines(outcome)
     lines += [f"  note      {line(one, 200)}" for one in outcome.notes]
     usage = outcome.usage
     used = f"{outcome.turns} turns"
@@ -57,6 +64,16 @@ def ending_lines(outcome: Outcome, report: Path | None) -> list[str]:
         used += f", {usage.prompt_tokens} tokens in ({usage.cache_read_tokens} cached)"
         used += f", {usage.output_tokens} out, ${outcome.cost_usd:.4f}"
     lines.append(f"  used      {used}")
+    if stages:
+        lines += [f"  stage     {line(evidence_line(one), 200)}" for one in outcome.evidence]
     if report is not None:
         lines.append(f"  report    {report}")
+    return lines
+
+
+def _review_lines(outcome: Outcome) -> list[str]:
+    lines = []
+    for one in outcome.reviews:
+        lines.append(f"  review    {line(review_line(one), 200)}")
+        lines += [f"            {line(finding_line(each), 200)}" for each in one.findings]
     return lines

@@ -79,7 +79,8 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
             click.echo(f"{row.run}: {row.state}, issue {line(row.record.issue.title)}")
         return 0
     folder = _state(state) / "runs" / row.run / "report.md"
-    show_end(outcome, as_json=as_json, report=folder if folder.is_file() else None)
+    report = folder if folder.is_file() else None
+    show_end(outcome, as_json=as_json, report=report, stages=True)
     return 0
 
 

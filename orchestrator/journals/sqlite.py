@@ -19,8 +19,9 @@ import anyio.to_thread
 import orjson
 
 from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
-from orchestrator.events import Event, RunFinished, RunParked, build, decode, encode
+from orchestrator.events import Event, RunFinished, RunParked, decode, encode
 from orchestrator.journals.owners import is_alive
+from orchestrator.rebuilding import build
 from orchestrator.records import Outcome, Run
 
 FORM = 1

@@ -8,24 +8,36 @@ from typing import TextIO
 import orjson
 
 from orchestrator.events import (
+    AUTHOR,
+    BaseMerged,
+    BranchIntended,
     BranchSet,
     CallSummary,
     Collected,
     EgressDecided,
+    EgressEnded,
     Event,
     GateJudged,
     ModelReplied,
     Notice,
+    Prompted,
     RequestFailed,
+    RequestIntended,
+    Reviewed,
+    RunFinished,
+    RunParked,
     RunResumed,
     RunStarted,
     Signal,
+    SnapshotTaken,
     ToolOutput,
     ToolsReturned,
     ToolStarted,
+    TranscriptOpened,
     Waiting,
     WorkspaceSetUp,
 )
+from orchestrator.records import Finding, VerdictState
 from orchestrator.sinks.plain import line
 
 SLOW_S = 2.0
@@ -75,18 +87,14 @@ class TerminalSink:
                 text = self._turn(event)
             case ToolStarted(tool=tool, about=about):
                 text = f"  {line(tool):<5} {line(about, 90)}"
-            case Collected(commit=commit):
-                text = self._styled(f"collected commit {commit[:12]}", "dim")
-            case GateJudged(verdict=verdict):
-                word, style = MARKS[verdict.state]
-                text = f"gate {line(verdict.gate)}: {self._styled(word, style)} "
-                text += f"({line(verdict.reason)})"
+            case Collected() | BaseMerged() | GateJudged() | Reviewed():
+                return self._judging(event)
             case BranchSet(branch=branch):
                 text = f"branch {line(branch)}"
             case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
                 text = self._styled(line(_told(event), 160), "dim")
             case _:
-                pass
+                _untold(event)
         return [text] if text else []
 
     def _beginning(self, event: RunStarted) -> list[str]:
@@ -94,6 +102,26 @@ class TerminalSink:
         model = "scripted replies: no model is asked" if run.scripted else run.model
         about = f"issue {run.issue.key} -> {event.agent.name} ({run.route.reason}), {model}"
         return [self._styled(line(about), "bold")]
+
+    def _judging(self, event: Collected | BaseMerged | GateJudged | Reviewed) -> list[str]:
+        """Return what is told of work that is judged."""
+        match event:
+            case Collected(commit=commit):
+                return [self._styled(f"collected commit {commit[:12]}", "dim")]
+            case BaseMerged():
+                return [self._styled(line(_of_merge(event), 160), "dim")]
+            case GateJudged(verdict=verdict):
+                told = self._state(verdict.state, verdict.reason)
+                return [f"gate {line(verdict.gate)}: {told}"]
+            case Reviewed(review=review):
+                told = self._state(review.state, review.reason)
+                findings = [line(about_finding(one), 150) for one in review.findings]
+                dim = [self._styled(f"  {one}", "dim") for one in findings]
+                return [f"review {review.number}: {told}", *dim]
+
+    def _state(self, state: VerdictState, reason: str) -> str:
+        word, style = MARKS[state]
+        return f"{self._styled(word, style)} ({line(reason)})"
 
     def _tail(self, event: ToolOutput) -> list[str]:
         """Return the last lines of a running command's output, where somebody looks on."""
@@ -110,7 +138,8 @@ class TerminalSink:
         usage = event.usage
         blocks = orjson.loads(event.message)["content"]
         said = next((str(one["text"]) for one in blocks if one.get("type") == "text"), "")
-        parts = [self._styled(f"turn {event.turn}", "bold"), line(said, 70)]
+        of = "" if event.session == AUTHOR else f"{line(event.session, 20)} "
+        parts = [self._styled(f"{of}turn {event.turn}", "bold"), line(said, 70)]
         if usage.prompt_tokens:
             counts = f"{usage.prompt_tokens} in, {usage.output_tokens} out, ${event.cost_usd:.4f}"
             parts.append(self._styled(f"({counts})", "dim"))
@@ -118,6 +147,35 @@ class TerminalSink:
 
     def _styled(self, text: str, style: str) -> str:
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour else text
+
+
+def _untold(
+    event: Prompted
+    | TranscriptOpened
+    | RequestIntended
+    | SnapshotTaken
+    | BranchIntended
+    | EgressEnded
+    | RunParked
+    | RunFinished
+    | ToolOutput,
+) -> None:
+    """Say nothing of these: each is named, so that a new kind is a decision."""
+
+
+def about_finding(finding: Finding) -> str:
+    """Return one finding as a line."""
+    place = f"{finding.path}:{finding.line}" if finding.line else finding.path
+    return f"{finding.severity}: {place or 'the change as a whole'}: {finding.problem}"
+
+
+def _of_merge(event: BaseMerged) -> str:
+    base = f"your branch has moved to {event.base[:12]}"
+    if event.commit:
+        return f"{base}: merged in, commit {event.commit[:12]}"
+    if event.conflicts:
+        return f"{base}, and does not merge: {', '.join(event.conflicts)}"
+    return f"{base}, and cannot be merged: {event.error}"
 
 
 def _told(event: RequestFailed | Waiting | Notice | EgressDecided | WorkspaceSetUp) -> str:

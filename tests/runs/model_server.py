@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +13,17 @@ from typing import Any
 
 @dataclass
 class Played:
-    """A request that was made: which turn it asks for, and its bytes."""
+    """A request that was made: which turn of which session it asks for, and its bytes."""
 
     turn: int
     body: bytes
     headers: dict[str, str]
+    session: str = "author"
+
+    @property
+    def key(self) -> str:
+        """Return the key that its reply has in the journal."""
+        return f"{self.session}/turn/{self.turn}/reply"
 
 
 @dataclass
@@ -27,6 +33,8 @@ class ModelServer:
     Attributes:
         messages: the assistant messages to play, one a turn.
         held: turns whose reply is held back for ever, so that a client waits.
+        others: the assistant messages of sessions that are not the author's.
+        session_of: tells the session that a request belongs to, from its body and turn.
     """
 
     messages: Sequence[dict[str, Any]]
@@ -35,6 +43,8 @@ class ModelServer:
     held: set[int] = field(default_factory=set)
     waiting: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
+    others: dict[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+    session_of: Callable[[bytes, int], str] = lambda _, __: "author"
 
     def asked(self, turn: int) -> list[bytes]:
         """Return the bodies of all requests for a turn, counted from 1."""
@@ -52,12 +62,14 @@ def serve(messages: Sequence[dict[str, Any]]) -> Iterator[ModelServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             turn = sum(one["role"] == "assistant" for one in json.loads(body)["messages"]) + 1
-            state.played.append(Played(turn, body, {k.lower(): v for k, v in self.headers.items()}))
+            session = state.session_of(body, turn)
+            headers = {k.lower(): v for k, v in self.headers.items()}
+            state.played.append(Played(turn, body, headers, session))
             if turn in state.held:
                 state.waiting.set()
                 state.closing.wait(60)
                 return
-            payload = stream_of(state.messages[turn - 1], turn)
+            payload = stream_of(state.others.get(session, state.messages)[turn - 1], turn)
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.send_header("request-id", f"req_{len(state.played)}")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from orchestrator import Event, Orchestrator, Outcome, Signal
 from orchestrator.errors import ModelError
 from orchestrator.events import EVENTS, ModelReplied, Prompted, SnapshotTaken, ToolsReturned
-from orchestrator.ports import EventSink, ModelClient
+from orchestrator.ports import EventSink, Gate, ModelClient
 from orchestrator.records import ModelReply, Usage
 from orchestrator.testing import ScriptedModel, says
 
@@ -50,6 +50,7 @@ class Stage:
         key: str = "1",
         client: ModelClient | None = None,
         sinks: Sequence[EventSink] = (),
+        gates: Sequence[Gate] = (),
         **wish: Any,
     ) -> Outcome:
         """Run an issue with these replies."""
@@ -61,6 +62,7 @@ class Stage:
             client=client or self.model,
             sinks=[self.hear, *sinks],
             agents=self.agents,
+            gates=gates,
         )
         async with made as orchestrator:
             return await orchestrator.run_issue(key, **wish)

@@ -55,6 +55,7 @@ class Server:
             "snapshot": self._snapshot,
             "restore": self._restore,
             "commit": self._commit,
+            "merge": self._merge,
         }
 
     def serve(self) -> None:
@@ -189,6 +190,12 @@ class Server:
         from orchestrator_tools import snapshot
 
         return snapshot.commit(self._git, self._workspace, str(message["message"]))
+
+    def _merge(self, message: dict[str, Any]) -> dict[str, Any]:
+        from orchestrator_tools import merging
+
+        commit, base = str(message["commit"]), str(message["base"])
+        return merging.merge(self._git, self._workspace, commit, base, str(message["message"]))
 
 
 def _number(message: dict[str, Any]) -> str | int | None:

@@ -78,22 +78,24 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
         ("checkout-index", "--force", "--all"),
         ("clean", "-ffdq"),
     ):
-        _git(git, workspace, *arguments, index=index)
+        run_git(git, workspace, *arguments, index=index)
     return {"snapshot": name}
 
 
 def commit(git: str, workspace: str, message: str) -> dict[str, Any]:
     """Commit what is left uncommitted, and say where HEAD is."""
-    _remove_locks(git)
+    remove_locks(git)
     aside = _add_all(git, workspace, None)
-    if _status(git, workspace, "diff", "--cached", "--quiet"):
-        _git(git, workspace, "commit", "--quiet", "--no-verify", "--message", message)
-    head = _git(git, workspace, "rev-parse", "HEAD").strip()
-    tree = _git(git, workspace, "rev-parse", "HEAD^{tree}").strip()
+    # A merge whose result is what was there before has no difference, and is a commit all the same.
+    merging = os.path.exists(os.path.join(git, "MERGE_HEAD"))
+    if merging or _status(git, workspace, "diff", "--cached", "--quiet"):
+        run_git(git, workspace, "commit", "--quiet", "--no-verify", "--message", message)
+    head = run_git(git, workspace, "rev-parse", "HEAD").strip()
+    tree = run_git(git, workspace, "rev-parse", "HEAD^{tree}").strip()
     return {"head": head, "tree": tree, "aside": aside}
 
 
-def _remove_locks(git: str) -> None:
+def remove_locks(git: str) -> None:
     """Remove the locks that killed commands have left; nothing runs beside a commit."""
     for name in os.listdir(git):
         if name.endswith(".lock"):
@@ -108,7 +110,7 @@ def _add_all(git: str, workspace: str, index: str | None) -> list[str]:
     """Stage everything; a repository inside the workspace is set aside, its files stay."""
     aside: list[str] = []
     for _ in range(8):
-        status, errors = _try(git, workspace, ("add", "--all", "."), index)
+        status, errors = try_git(git, workspace, ("add", "--all", "."), index)
         without = EMPTY_NESTED.findall(errors)
         # An index of the agent's may hold such entries from before; ours warns of every new one.
         look = index is None or "embedded git repository" in errors
@@ -119,13 +121,15 @@ def _add_all(git: str, workspace: str, index: str | None) -> list[str]:
             return aside
         for path in nested:
             aside += _set_aside(git, workspace, path)
-            _try(git, workspace, ("rm", "-r", "--cached", "--force", "--quiet", "--", path), index)
+            try_git(
+                git, workspace, ("rm", "-r", "--cached", "--force", "--quiet", "--", path), index
+            )
     raise ToolError("git add failed: repositories inside the workspace keep appearing")
 
 
 def _nested(git: str, workspace: str, index: str | None) -> list[str]:
     """List staged repositories whose folders hold files: submodules of the base stay empty."""
-    listed = _git(git, workspace, "ls-files", "--stage", "-z", index=index)
+    listed = run_git(git, workspace, "ls-files", "--stage", "-z", index=index)
     links = [one.split("\t", 1)[1] for one in listed.split("\0") if one.startswith("160000 ")]
     return [path for path in links if _holds_files(os.path.join(workspace, path))]
 
@@ -249,9 +253,10 @@ def _environment(git: str, workspace: str, index: str | None) -> dict[str, str]:
     return environment
 
 
-def _try(
-    git: str, workspace: str, arguments: tuple[str, ...], index: str | None
+def try_git(
+    git: str, workspace: str, arguments: tuple[str, ...], index: str | None = None
 ) -> tuple[int, str]:
+    """Run a git command on the workspace; return its status, and what it said of errors."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=workspace,
@@ -266,10 +271,15 @@ def _try(
 
 
 def _status(git: str, workspace: str, *arguments: str) -> int:
-    return _try(git, workspace, arguments, None)[0]
+    return try_git(git, workspace, arguments, None)[0]
 
 
-def _git(git: str, workspace: str, *arguments: str, index: str | None = None) -> str:
+def run_git(git: str, workspace: str, *arguments: str, index: str | None = None) -> str:
+    """Run a git command on the workspace; return its output.
+
+    Raises:
+        ToolError: it failed.
+    """
     done = subprocess.run(
         ["git", *arguments],
         cwd=workspace,

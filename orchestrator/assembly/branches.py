@@ -1,0 +1,217 @@
+"""Any branch, judged by the gates that judge an agent's: without a model, and without a run."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+
+from orchestrator.assembly.judges import Listed
+from orchestrator.assembly.scratch import Scratch
+from orchestrator.assembly.surroundings import needs_of, shared_of
+from orchestrator.change import CommittedChange
+from orchestrator.checkout import hand_over
+from orchestrator.errors import RepositoryRefused
+from orchestrator.gates.detect import DetectedTestsGate, candidate_of
+from orchestrator.judging import judge_change
+from orchestrator.ports import Sandbox
+from orchestrator.preparation import Needs
+from orchestrator.records import Verdict
+from orchestrator.repository import Repository
+from orchestrator.settings import Config
+from orchestrator.setups import Setups
+from orchestrator.workspaces import Shared
+
+DEFAULTS = (
+    "refs/remotes/origin/HEAD",
+    "refs/heads/main",
+    "refs/heads/master",
+    "refs/remotes/origin/main",
+    "refs/remotes/origin/master",
+)
+"""Where the branch is looked for that others are changes of, in order."""
+
+ISSUE = re.compile(r"feature/([A-Za-z0-9_]+)-")
+NO_ISSUE = "NUMBER"
+"""Stands for the issue of a branch whose name has none; the branch-name gate tells it so."""
+
+Emit = Callable[..., Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBranch:
+    """What the gates said of a branch."""
+
+    branch: str
+    commit: str
+    base: str
+    tree: str
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Judges branches of one repository.
+
+    Attributes:
+        emit: is told of each verdict as it comes.
+    """
+
+    repository: Repository
+    config: Config
+    state: Path
+    sandbox: Sandbox
+    environment: Mapping[str, str]
+    emit: Emit
+
+    async def judge(self, gates: list[Listed], branch: str, base: str) -> JudgedBranch:
+        """Let gates judge a branch.
+
+        Args:
+            gates: who judges.
+            branch: its name, or any name of a commit; empty means what is checked out.
+            base: what it is a change of; empty means the default branch.
+
+        Raises:
+            RepositoryRefused: there is no such branch or base, or nothing between them.
+            SandboxUnavailable: this machine has no walls.
+        """
+        name, commit, since = await anyio.to_thread.run_sync(self._resolved, branch, base)
+        await self.sandbox.check()
+        needs = needs_of(
+            self.config,
+            state=self.state,
+            repository=self.repository,
+            sandbox=self.sandbox,
+            environment=self.environment,
+        )
+        shared, notes = self._shared(since)
+        notes = (*notes, *(f"sandbox {self.sandbox.name}: {gap}" for gap in self.sandbox.gaps))
+        with Scratch(self.state, self.repository) as folder:
+            change = CommittedChange(
+                folder=folder,
+                repository=self.repository,
+                sandbox=self.sandbox,
+                issue_key=issue_of(name),
+                branch=name,
+                base=since,
+                commit=commit,
+                tree=await anyio.to_thread.run_sync(self.repository.tree, commit),
+                clock=time.monotonic,
+                setups=self._setups(needs),
+                shared=shared,
+            )
+            verdicts = await judge_change(
+                change,
+                [one.gate for one in gates],
+                (),
+                self.emit,
+                number=1,
+                parallel=self.config.gates.parallel,
+            )
+        if await anyio.to_thread.run_sync(self.repository.is_dirty):
+            notes = (*notes, "your uncommitted changes are not judged")
+        return JudgedBranch(name, commit, since, change.tree, tuple(verdicts), notes)
+
+    def described(self, gates: list[Listed]) -> list[tuple[str, str]]:
+        """Return name and reason of each gate; for tests that are detected, how they are run."""
+        return [(one.gate.name, self._why(one)) for one in gates]
+
+    def _why(self, listed: Listed) -> str:
+        if not isinstance(listed.gate, DetectedTestsGate):
+            return listed.why
+        head = self.repository.located.head
+        names = self.repository.names(head)
+        change = CommittedChange(
+            folder=self.state,
+            repository=self.repository,
+            sandbox=self.sandbox,
+            issue_key="",
+            branch="",
+            base=head,
+            commit=head,
+            tree="",
+            clock=time.monotonic,
+        )
+        candidate = candidate_of(names, change.settings())
+        found = f"would run: {candidate.command}" if candidate else "finds no tests in HEAD"
+        return f"{listed.why}; {found}"
+
+    def _resolved(self, branch: str, base: str) -> tuple[str, str, str]:
+        """Return the branch's name, its commit, and the commit that it is a change of."""
+        repository = self.repository
+        name = branch or repository.located.branch or "HEAD"
+        commit = repository.commit(name)
+        wanted = base or self._default()
+        try:
+            other = repository.commit(wanted)
+        except RepositoryRefused as error:
+            raise RepositoryRefused(
+                str(error), hint="name what it is a change of: --base"
+            ) from None
+        since = repository.merge_base(other, commit) or other
+        if since == commit and not base:
+            raise RepositoryRefused(
+                f"{short(name)} has nothing that {short(wanted)} has not",
+                hint="name another with --branch, or what it is a change of with --base",
+            )
+        return short(name), commit, since
+
+    def _default(self) -> str:
+        for ref in DEFAULTS:
+            if self.repository.ref(ref):
+                return ref
+        raise RepositoryRefused(
+            "nothing tells what this is a change of: there is no origin/HEAD, main or master",
+            hint="name it with --base",
+        )
+
+    def _shared(self, commit: str) -> tuple[Shared, tuple[str, ...]]:
+        names = self.config.workspace.share
+        if not names:
+            return Shared(), ()
+        return shared_of(names, self.repository, commit, self.environment)
+
+    def _setups(self, needs: Needs) -> Setups | None:
+        if needs.plan is None:
+            return None
+
+        @asynccontextmanager
+        async def serve(folder: Path) -> AsyncIterator[Path]:
+            from orchestrator.egress.allowed import EgressLimits
+            from orchestrator.egress.proxy import EgressProxy
+
+            network = needs.network
+            limits = EgressLimits(received=network.received, sent=network.sent)
+            proxy = EgressProxy(network.setup, limits, self.emit, used=(0, 0))
+            async with proxy.open(folder) as socket:
+                hand_over(socket, self.sandbox.owner)
+                yield socket
+
+        return Setups(
+            store=needs.store,
+            plan=needs.plan,
+            repository=self.repository,
+            sandbox=self.sandbox,
+            clock=time.monotonic,
+            serve=serve if needs.network.setup else None,
+        )
+
+
+def issue_of(branch: str) -> str:
+    """Return the key of the issue that a branch's name carries."""
+    found = ISSUE.match(branch)
+    return found[1] if found else NO_ISSUE
+
+
+def short(name: str) -> str:
+    """Return a branch's short name."""
+    for prefix in ("refs/heads/", "refs/remotes/"):
+        name = name.removeprefix(prefix)
+    return name

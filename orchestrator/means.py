@@ -1,0 +1,61 @@
+"""What a run is done with: everything that is the same for all of its rounds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.agent import Patience
+from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
+from orchestrator.preparation import Needs
+from orchestrator.prices import Model
+from orchestrator.repository import Repository
+from orchestrator.review import ReviewMeans
+from orchestrator.workspaces import Shared
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """What judges the work.
+
+    Attributes:
+        gates: gives the gates, in order; asked when there is work to judge.
+        rounds: how often a failed gate goes back to the agent.
+        parallel: how many gates judge at once; 0 leaves it to the machine.
+        require_tests: whether a gate must have executed a test.
+        follow_base: whether the user's branch is merged in where it has moved.
+        review: how a second agent reviews the change; None where none does.
+    """
+
+    gates: Callable[[], Sequence[Gate]]
+    rounds: int
+    parallel: int = 0
+    require_tests: bool = False
+    follow_base: bool = True
+    review: ReviewMeans | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run is done with.
+
+    Attributes:
+        folder: the run's own folder in the state directory.
+    """
+
+    folder: Path
+    repository: Repository
+    sandbox: Sandbox
+    client: ModelClient
+    model: Model
+    judges: Judges
+    patience: Patience
+    pack_limit: int
+    needs: Needs
+    shared: Shared
+    guidance: str
+    notes: tuple[str, ...]
+    clock: Clock
+    dice: random.Random
