@@ -212,11 +212,17 @@ class SandboxSpec:
 
 
 VerdictState = Literal["passed", "failed", "not_executed"]
+SECRETS_GATE = "secrets"
+"""The gate whose failure means that the commit must not leave this machine, not even to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one gate saw."""
+    """What one gate saw.
+
+    Attributes:
+        person: it failed, and nothing that the agent may do mends that: a person must decide.
+    """
 
     gate: str
     state: VerdictState
@@ -228,6 +234,7 @@ class Verdict:
     tests: int | None = None
     commit: str = ""
     tree: str = ""
+    person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
