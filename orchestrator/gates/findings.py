@@ -141,5 +141,15 @@ def new_lines(changes: Iterable[FileChange]) -> dict[str, list[tuple[int, str]]]
     return found
 
 
+def rewritten_lines(changes: Iterable[FileChange]) -> dict[str, list[str]]:
+    """Return the removed lines of each file that stand nowhere any more: edited, or gone."""
+    changes = list(changes)
+    there = {_bare(text).strip() for one in changes for _, text in one.added}
+    return {
+        one.path: [line for _, text in one.removed if (line := _bare(text)).strip() not in there]
+        for one in changes
+    }
+
+
 def _bare(text: str) -> str:
     return text.replace("\0", "")

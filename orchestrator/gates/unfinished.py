@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import anyio.to_thread
@@ -14,6 +15,7 @@ from orchestrator.gates.findings import (
     Finding,
     Reading,
     new_lines,
+    rewritten_lines,
     shown,
     verdict_of_reading,
 )
@@ -29,6 +31,7 @@ MARK = re.compile(
     r"|(?:^\W*|\W@)(?:XXX|HACK)(?![\w\"'`-])|(?<![\w\"'`-])(?:XXX|HACK)[:(]"
     r"|^\W*(?:(?i:todo|fixme))\s?[:(]"
 )
+COMMENT = re.compile(r"^.*?(?=//|#|--|/\*)")
 LATER = re.compile(
     r"(?i)\b(?:your code here|code goes here|logic goes here|implementation goes here"
     r"|implement (?:me|this)\b|in a real (?:implementation|application|app|system)"
@@ -68,6 +71,7 @@ def _read(
 ) -> Reading:
     findings: list[Finding] = []
     remarks: list[str] = []
+    old = rewritten_lines(changes)
     known = _known_stubs(before)
     fresh, vendored, seen = new_lines(changes), 0, 0
     for change in filter(_is_judged, changes):
@@ -85,9 +89,10 @@ def _read(
             if ending(path) == "py" and source.odd:
                 findings.append(Finding(path, 0, source.odd))
             elif ending(path) == "py":
-                findings += _python(path, text, lines, known, remarks)
+                found = list(_python(path, text, lines, known, remarks))
+                findings += _but_rewritten(found, old[path])
             else:
-                findings += _other(path, text, lines)
+                findings += _but_rewritten(list(_other(path, text, lines)), old[path])
     if vendored:
         remarks.append(f"{vendored} vendored files were not judged")
     clean = f"nothing unfinished in the added lines of {seen} source files"
@@ -159,10 +164,27 @@ def _marks(
     path: str, said: Sequence[tuple[int, str]], lines: Mapping[int, str]
 ) -> Iterator[Finding]:
     for number, text in said:
-        if number in lines:
-            mark = MARK.search(text[:4000])
-            if mark:
-                word = re.sub(r"\W", "", mark[0]).upper()
-                yield Finding(path, number, f"a comment with {word}")
-            elif LATER.search(text[:4000]):
-                yield Finding(path, number, "a comment that leaves work for later")
+        what = _mark(text) if number in lines else ""
+        if what:
+            yield Finding(path, number, what)
+
+
+def _mark(text: str) -> str:
+    """Return what a comment says is to do, or nothing."""
+    mark = MARK.search(text[:4000])
+    if mark:
+        word = re.sub(r"\W", "", mark[0]).upper()
+        return f"a comment with {word}"
+    return "a comment that leaves work for later" if LATER.search(text[:4000]) else ""
+
+
+def _but_rewritten(found: list[Finding], old: Sequence[str]) -> list[Finding]:
+    """Leave out as many marks as stood in lines that were edited: those are old."""
+    spare = Counter(_mark(COMMENT.sub("", line)) for line in old)
+    kept = []
+    for one in found:
+        if spare[one.what] > 0:
+            spare[one.what] -= 1
+        else:
+            kept.append(one)
+    return kept
