@@ -13,6 +13,7 @@ import orjson
 
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
+from orchestrator.assembly.changegates import gates_of_changes
 from orchestrator.assembly.launching import can_change, require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.surroundings import needs_of, shared_of
@@ -271,6 +272,7 @@ class RepositoryPlans:
 
         settings = self._config.gates
         gates: list[Gate] = [BranchGate()] if settings.branch_name else []
+        gates += gates_of_changes(settings)
         gates += [
             CommandGate(one.name, one.run, tests=one.tests, timeout_s=one.timeout_s)
             for one in settings.commands
