@@ -90,7 +90,7 @@ def _read(
             silent = gone and name.rpartition(".")[2].removeprefix("option ").encode() not in words
             if not (told or said or silent):
                 findings.append(Finding(path, line, f"{name} {what}: {NOWHERE}"))
-    count = f"{changed} public names changed, and that is told"
+    count = f"changed public names: {changed}, and that is told"
     clean = count if changed else "no public name changed"
     return Reading(clean, findings, remarks)
 

@@ -101,7 +101,7 @@ def _read(seen: Seen, allowed: frozenset[str]) -> Reading:
                     spare[key] -= 1
                 elif key not in allowed:
                     findings.append(one)
-    clean = f"no test and no check is weaker; {weakened.counted} test files compared"
+    clean = f"no test and no check is weaker; test files compared: {weakened.counted}"
     findings.sort(key=lambda one: (one.path, one.line))
     return Reading(clean, findings, [*seen.remarks, *weakened.remarks])
 

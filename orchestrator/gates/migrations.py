@@ -24,7 +24,7 @@ from orchestrator.records import FileChange, Verdict
 from orchestrator.settings import GateWaiver
 
 DJANGO = re.compile(r"(.*/)?migrations/(?!__init__)\w+\.py")
-NOTHING = "no folder of migrations (Alembic's, Django's)"
+NOTHING = "no folder of migrations, Alembic's or Django's"
 
 
 @dataclass(frozen=True, slots=True)
