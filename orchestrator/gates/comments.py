@@ -146,8 +146,32 @@ def _closed(text: str, quote: str, at: int, limit: int) -> int:
 
 def python_comments(text: str) -> list[tuple[int, str]] | None:
     """Return line and text of every comment of a Python file; None where it cannot be read."""
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-    except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
+    tokens = _tokens(text)
+    if tokens is None:
         return None
     return [(one.start[0], one.string) for one in tokens if one.type == tokenize.COMMENT]
+
+
+def python_code(text: str) -> list[str] | None:
+    """Return the lines of a Python file, comments and strings blank; None as above."""
+    tokens = _tokens(text)
+    if tokens is None:
+        return None
+    lines = text.split("\n")
+    for one in tokens:
+        if one.type not in {tokenize.COMMENT, tokenize.STRING}:
+            continue
+        (first, start), (last, end) = one.start, one.end
+        for number in range(first, min(last, len(lines)) + 1):
+            line = lines[number - 1]
+            left = start if number == first else 0
+            right = end if number == last else len(line)
+            lines[number - 1] = line[:left] + " " * (right - left) + line[right:]
+    return lines
+
+
+def _tokens(text: str) -> list[tokenize.TokenInfo] | None:
+    try:
+        return list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

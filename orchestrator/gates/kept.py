@@ -11,9 +11,9 @@ import anyio.to_thread
 from orchestrator.gates.asserted import is_counted
 from orchestrator.gates.checksettings import edited, is_settings
 from orchestrator.gates.comments import (
-    SYNTAXES,
     comments,
     first_line,
+    python_code,
     python_comments,
     syntax_of,
     without_comments,
@@ -157,7 +157,8 @@ def _apart(path: str, text: str) -> tuple[dict[int, str], list[str]]:
     syntax = syntax_of(path, first_line(text))
     if syntax is None:
         return {}, text.split("\n")
-    said = python_comments(text) if ending(path) == "py" else comments(text, syntax)
-    if said is None:
-        said = comments(text, SYNTAXES["hash"])
-    return dict(said), without_comments(text, syntax).split("\n")
+    if ending(path) == "py":
+        told, code = python_comments(text), python_code(text)
+        if told is not None and code is not None:
+            return dict(told), code
+    return dict(comments(text, syntax)), without_comments(text, syntax).split("\n")

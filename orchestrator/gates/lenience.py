@@ -102,11 +102,11 @@ def suppressions(path: str, comment: str, code: str) -> Iterator[Suppression]:
         code: the line without it.
     """
     for kind, pattern in IN_COMMENTS:
-        for match in pattern.finditer(comment[:4000]):
+        for match in pattern.finditer(comment):
             yield Suppression(kind, bool(match[1]))
     if ending(path) in CODE_ENDINGS:
         for kind, pattern in IN_CODE:
-            for match in pattern.finditer(code[:4000]):
+            for match in pattern.finditer(code):
                 # An attribute without an argument names no rule.
                 yield Suppression(kind, bool(match[1]) and match[1] not in {"warnings", "clippy"})
 
@@ -142,7 +142,7 @@ def lowered(change: FileChange) -> Iterator[tuple[int, str]]:
 def _thresholds(path: str, line: str) -> Iterator[tuple[str, float]]:
     patterns = [*THRESHOLDS, *([JEST] if JEST_FILES.fullmatch(name_of(path)) else [])]
     for pattern in patterns:
-        for match in pattern.finditer(line[:2000]):
+        for match in pattern.finditer(line):
             yield match[1].lower().replace("-", "_"), float(match[2])
 
 
@@ -154,7 +154,7 @@ def skip_in(path: str, code: str, *, conditions: bool) -> str:
         code: the line, without comments.
         conditions: whether a skip under a condition counts too.
     """
-    line, end = code[:4000], ending(path)
+    line, end = code, ending(path)
     if end == "py":
         if PYTHON_SKIPS.search(line) or (conditions and PYTHON_CONDITIONS.search(line)):
             return "a test is skipped, or expected to fail"
@@ -169,4 +169,4 @@ def skip_in(path: str, code: str, *, conditions: bool) -> str:
 def hook_in(path: str, code: str) -> bool:
     """Tell whether a line decides which tests run, or how they end."""
     names = ("conftest.py", "sitecustomize.py", "usercustomize.py")
-    return name_of(path) in names and HOOKS.search(code[:4000]) is not None
+    return name_of(path) in names and HOOKS.search(code) is not None

@@ -19,7 +19,7 @@ DELAY = re.compile(
 )
 SAYS = r"[^\"'`\n]{0,40}(?i:not (?:yet )?implemented|unimplemented|todo|implement me)"
 THROWN = re.compile(
-    rf"\bthrow\s+(?:new\s+)?\w*(?:Error|Exception)\w*\s*\(\s*[\"'`]{SAYS}"
+    rf"\bthrow\s+(?:new\s+)?\w{{0,60}}(?:Error|Exception)\w{{0,60}}\s*\(\s*[\"'`]{SAYS}"
     r"|\bthrow\s+new\s+Not(?:Yet)?Implemented\w*"
 )
 PLAIN = {

@@ -124,7 +124,7 @@ def _python(
         yield from _marks(path, comments(text, SYNTAXES["hash"]), lines)
         if not is_test(path):
             for number, line in lines.items():
-                if UNREADABLE.match(line[:2000]):
+                if UNREADABLE.match(line):
                     yield Finding(path, number, "a stub")
         return
     yield from _marks(path, [*said, *_docstrings(tree)], lines)
@@ -155,7 +155,7 @@ def _other(path: str, text: str, lines: Mapping[int, str]) -> Iterator[Finding]:
         yield from _marks(path, comments(text, syntax), lines)
     if not is_test(path):
         for number, line in lines.items():
-            what = plain_stub(path, line[:2000])
+            what = plain_stub(path, line)
             if what:
                 yield Finding(path, number, what)
 
@@ -171,11 +171,11 @@ def _marks(
 
 def _mark(text: str) -> str:
     """Return what a comment says is to do, or nothing."""
-    mark = MARK.search(text[:4000])
+    mark = MARK.search(text)
     if mark:
         word = re.sub(r"\W", "", mark[0]).upper()
         return f"a comment with {word}"
-    return "a comment that leaves work for later" if LATER.search(text[:4000]) else ""
+    return "a comment that leaves work for later" if LATER.search(text) else ""
 
 
 def _but_rewritten(found: list[Finding], old: Sequence[str]) -> list[Finding]:

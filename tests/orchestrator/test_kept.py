@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.gates.asserted import READING, counts, python_tests
 from orchestrator.gates.checksettings import edited
+from orchestrator.gates.comments import python_code
 from orchestrator.gates.kept import KeptChecksGate
 from orchestrator.gates.lenience import skip_in, suppressions
 from orchestrator.gates.pysource import parsed
@@ -105,6 +106,9 @@ CONDITION = TEST + (
         pytest.param(edit("setup.cfg", "name = a", "name = b"), id="a name"),
         pytest.param({"docs.md": "# noqa, @pytest.mark.skip, it.only(\n"}, id="prose"),
         pytest.param({"b.py": 'x = "# noqa"\n'}, id="a string"),
+        pytest.param(
+            {"tests/test_b.py": 'X = """\n@pytest.mark.skip\n# noqa\n"""\n'}, id="a long string"
+        ),
         pytest.param({"b.test.js": JS}, id="a further file"),
         pytest.param({"a.test.js": None, "b/a.test.js": JS}, id="a moved file"),
     ],
@@ -189,6 +193,7 @@ T = "tests/test_shop.py"
         ({"b.py": "x = 1  # noqa\n"}, "b.py:1", "noqa"),
         ({"b.py": "x = f()  # type: ignore[attr-defined]\n"}, "b.py:1", "type: ignore"),
         ({"b.py": "if x:  # pragma: no cover\n    y()\n"}, "b.py:1", "no cover"),
+        pytest.param({"b.py": f"x = 1  # {'a' * 200_000} # noqa\n"}, "b.py:1", "noqa", id="long"),
         ({"b.py": "# ruff: noqa\n"}, "b.py:1", "noqa"),
         ({"b.py": "# mypy: ignore-errors\n"}, "b.py:1", "mypy"),
         ({"b.py": "x = 1  # pylint: disable=all\n"}, "b.py:1", "pylint"),
@@ -286,6 +291,8 @@ def test_any_text_can_be_counted(text: str, end: str) -> None:
     """No text makes counting fall over."""
     found = counts(f"a_test.{end}", text)
     assert 0 <= found.asserts <= len(text)
+    code = python_code(text)
+    assert code is None or [len(one) for one in code] == [len(one) for one in text.split("\n")]
     tree = parsed(text)
     assert tree is None or all(one.asserts >= 0 for one in python_tests(tree).values())
     assert all(one.kind for one in suppressions(f"a.{end}", text, text))

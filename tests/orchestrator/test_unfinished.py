@@ -104,6 +104,8 @@ def test_contracts_are_no_stubs(tmp_path: Path) -> None:
         ("b.py", "x = 1  # TODO later\n", 1),
         ("b.py", "# fixme: this\n", 1),
         ("b.py", "x = 1\n# Something. FIXME\n", 2),
+        pytest.param("b.py", f"# {'a ' * 200_000} TODO\n", 1, id="a long comment"),
+        pytest.param("b.js", f"f('{'throw new Error' * 20_000}') // TODO\n", 1, id="a long line"),
         ("b.py", "# XXX\n", 1),
         ("b.py", "# a HACK: yes\n", 1),
         ("b.py", '"""Doc.\n\nTODO: all of it.\n"""\n', 3),
@@ -218,7 +220,9 @@ def test_stubs_of_any_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 100_000, "-" * 100_000 + "1", "a." * 50_000 + "a", "[" * 5000]
+    "text",
+    ["(" * 100_000, "-" * 100_000 + "1", "a." * 50_000 + "a", "[" * 5000],
+    ids=["parentheses", "signs", "names", "brackets"],
 )
 def test_deep_files_do_no_harm(tmp_path: Path, text: str) -> None:
     """A file nested deeper than can be parsed is judged line by line, which is told."""
