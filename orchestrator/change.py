@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from orchestrator.commands import FinishedCommand, run_command
-from orchestrator.patches import read_changes
+from orchestrator.patches import read_changes, read_history
 from orchestrator.ports import Clock, Sandbox
 from orchestrator.records import FileChange
 from orchestrator.removal import remove_tree
@@ -104,6 +104,12 @@ class CommittedChange:
                     read_changes, self._repository, self.base, self.commit
                 )
         return self._changes
+
+    async def history(self) -> Sequence[FileChange] | None:
+        """Return what each commit brings, whatever later ones took away; None: too many of them."""
+        return await anyio.to_thread.run_sync(
+            read_history, self._repository, self.base, self.commit
+        )
 
     async def read(self, *paths: str) -> Mapping[str, bytes]:
         """Return files of the commit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from orchestrator.hostgit import environment, run_git
@@ -13,6 +14,8 @@ from orchestrator.repository import Repository
 
 LINES_LIMIT = 8 * 1024 * 1024
 """Bytes of one file's patch above which its lines are not told."""
+COMMITS_LIMIT = 300
+"""Commits above which a history is not read."""
 
 AS_IT_IS = (
     "--no-renames",
@@ -63,6 +66,56 @@ def read_changes(repository: Repository, base: str, commit: str) -> list[FileCha
     if next(parts, None) is not None:
         raise AssertionError("git told of more files than it listed")
     return found
+
+
+def read_history(repository: Repository, base: str, commit: str) -> list[FileChange] | None:
+    """Read what each commit between two brings, whatever later ones took away again.
+
+    Args:
+        repository: holds both.
+        base: the commit before.
+        commit: the commit after.
+
+    Returns:
+        The changes of all those commits, or None where there are too many of them.
+
+    Raises:
+        WorkspaceError: git cannot tell.
+    """
+    env = environment(SETTINGS, GIT_DIR=str(repository.common))
+    asked = ["rev-list", "--parents", f"--max-count={COMMITS_LIMIT + 1}", commit, f"^{base}", "--"]
+    told = run_git(asked, cwd=repository.common, env=env).stdout.decode()
+    rows = [line.split() for line in told.splitlines()]
+    if len(rows) > COMMITS_LIMIT:
+        return None
+    if [row[1:] for row in rows] == [[base]]:
+        return read_changes(repository, base, commit)
+    found: list[FileChange] = []
+    for sha, *parents in rows:
+        # What a merge brings from either side is not its own: only what differs from both is.
+        sides = [read_changes(repository, parent, sha) for parent in parents or [_nothing(env)]]
+        found += _in_all(sides)
+    return found
+
+
+def _nothing(env: dict[str, str]) -> str:
+    """Return the empty tree, which a first commit is compared with."""
+    made = run_git(["hash-object", "-t", "tree", "-w", "--stdin"], cwd="/", env=env, stdin=b"")
+    return made.stdout.decode().strip()
+
+
+def _in_all(sides: list[list[FileChange]]) -> Iterator[FileChange]:
+    others = [{one.path: one for one in side} for side in sides[1:]]
+    for change in sides[0]:
+        same = [side.get(change.path) for side in others]
+        if None in same:
+            continue
+        kept = set(change.added).intersection(*(one.added for one in same if one is not None))
+        yield replace(
+            change,
+            added=tuple(line for line in change.added if line in kept),
+            cut=change.cut or any(one.cut for one in same if one is not None),
+        )
 
 
 def _kind(mode: str) -> str:

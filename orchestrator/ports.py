@@ -219,6 +219,10 @@ class Change(Protocol):
         """Return what the commit does to each file, against the base."""
         ...
 
+    async def history(self) -> Sequence[FileChange] | None:
+        """Return what each commit brings, whatever later ones took away; None: too many of them."""
+        ...
+
     async def read(self, *paths: str) -> Mapping[str, bytes]:
         """Return files of the commit; one that is not there, or no regular file, is left out."""
         ...

@@ -248,6 +248,8 @@ class SandboxSpec:
 
 
 VerdictState = Literal["passed", "failed", "not_executed"]
+SECRETS_GATE = "secrets"
+"""The gate whose failure means that the commit must not leave this machine, not even to be kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,7 +351,8 @@ class Repository:
     def _git(
         self, *arguments: str, stdin: bytes | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
-        env = environment(GIT_DIR=str(self.common))
+        # A path is a name, whatever characters it begins with.
+        env = environment(GIT_DIR=str(self.common), GIT_LITERAL_PATHSPECS="1")
         return run_git(arguments, cwd=self.common, env=env, stdin=stdin, check=check)
 
     def _text(self, *arguments: str) -> str:

@@ -98,12 +98,57 @@ class GateCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class GateWaiver:
+    """What a person lets pass at a gate that reads the change."""
+
+    gate: str
+    """Its name, like ``docs``."""
+    reason: str
+    """Why; it is shown with the verdict."""
+    issue: str = ""
+    """For the work on this issue only; empty means always."""
+    paths: tuple[str, ...] = ()
+    """For these files only, like ``tests/fixtures/**``; empty means the whole gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSettings:
+    """How large a change may be before a person has to look; 0 means no bound."""
+
+    lines: int = 4000
+    """Added and removed lines together, lock files and generated ones not counted."""
+    files: int = 200
+    binary_kb: int = 1024
+    """The largest file that is no text."""
+    not_counted: tuple[str, ...] = ()
+    """Further files whose lines are not counted, like ``tests/recorded/**``."""
+
+
+@dataclass(frozen=True, slots=True)
 class GateSettings:
     """What judges the work."""
 
     branch_name: bool = True
     detect_tests: bool = True
     """Run the project's own tests, where they can be told from its files and no command says it."""
+    unfinished: bool = True
+    """No TODO, FIXME, XXX, HACK and no stub in added lines."""
+    secrets: bool = True
+    """No key, token or password in added lines, and no file that holds them."""
+    tests_kept: bool = True
+    """No fewer asserts, new skips, suppressions, lowered thresholds, edited settings of checks."""
+    suppressions: tuple[str, ...] = ()
+    """Kinds that may be added where they name a rule, like ``noqa`` or ``type: ignore``."""
+    protected: bool = True
+    """CI, agents, settings of git and of this program are changed by a person only."""
+    protected_paths: tuple[str, ...] = ()
+    """Further protected files; the built-in ones stay."""
+    size: SizeSettings = field(default_factory=SizeSettings)
+    migrations: bool = True
+    """Changed models (Alembic, Django) come with a migration, and there is one head."""
+    docs: bool = True
+    """Changed public names come with changed docs or docstrings, where there are any."""
+    waivers: tuple[GateWaiver, ...] = ()
     commands: tuple[GateCommand, ...] = ()
     rounds: int = 2
     """How often a failed gate goes back to the agent."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.assembly.changegates import gates_of_changes
 from orchestrator.errors import ConfigError
 from orchestrator.ports import Gate, ModelClient
 from orchestrator.prices import Model
@@ -41,6 +42,7 @@ def gates_of(config: Config, given: Sequence[Gate] = ()) -> list[Listed]:
     found: list[Listed] = []
     if settings.branch_name:
         found.append(Listed(BranchGate(), "gates.branch_name is true"))
+    found += [Listed(gate, why) for gate, why in gates_of_changes(settings)]
     for one in settings.commands:
         gate = CommandGate(one.name, one.run, tests=one.tests, timeout_s=one.timeout_s)
         found.append(Listed(gate, f"gates.commands: {one.run}"))

@@ -14,7 +14,7 @@ from orchestrator import config
 from orchestrator.config import load
 from orchestrator.errors import ConfigError
 from orchestrator.records import Limits
-from orchestrator.settings import Config
+from orchestrator.settings import Config, GateWaiver
 from tests.builders import write_files
 
 PROJECT = Path(__file__).parents[2]
@@ -255,3 +255,18 @@ def test_folders_follow_the_environment() -> None:
     known = Path(pwd.getpwuid(os.getuid()).pw_dir)
     assert config.user_file({}) == known / ".config/orchestrate/config.yaml"
     assert config.state_folder({}) == known / ".local/state/orchestrate"
+
+
+def test_gates_that_read_the_change(tmp_path: Path) -> None:
+    """Bounds and waivers are read; a waiver says its gate and its reason."""
+    text = (
+        "gates:\n  docs: false\n  size: {lines: 10}\n  protected_paths: [deploy/**]\n"
+        "  waivers:\n    - {gate: docs, reason: internal, issue: '12', paths: [shop/**]}\n"
+    )
+    gates = loaded(tmp_path, text).gates
+    assert (gates.docs, gates.secrets) == (False, True)
+    assert (gates.size.lines, gates.size.files) == (10, 200)
+    assert gates.protected_paths == ("deploy/**",)
+    assert gates.waivers == (GateWaiver("docs", "internal", "12", ("shop/**",)),)
+    refused = refusal(tmp_path, "gates:\n  waivers:\n    - {gate: docs}\n")
+    assert "gates.waivers: reason must be given" in str(refused)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.events import EVENTS, Event, Prompted, ToolsReturned, decode, encode
+from orchestrator.events import EVENTS, Event, GateJudged, Prompted, ToolsReturned, decode, encode
 from orchestrator.transcript import encode_message
 from orchestrator_tools.contract import decode_line, result_from_wire
-from tests.builders import a_reply_event, a_run, a_text
+from tests.builders import a_reply_event, a_run, a_text, a_verdict
 
 TEXT = st.text(max_size=20)
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
@@ -167,3 +167,12 @@ def test_what_a_hostile_server_reports_can_always_be_kept() -> None:
     again = decode("ToolsReturned", encode(event))
     assert isinstance(again, ToolsReturned)
     assert len(again.seen) == 1
+
+
+def test_a_verdict_of_an_older_journal_is_read() -> None:
+    """A verdict that was written before it said whose turn it is, is the agent's."""
+    event = GateJudged(1, a_verdict(person=True))
+    told = orjson.loads(encode(event))
+    assert decode("GateJudged", orjson.dumps(told)) == event
+    del told["verdict"]["person"]
+    assert decode("GateJudged", orjson.dumps(told)) == GateJudged(1, a_verdict(person=False))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.patches import read_changes
+from orchestrator.patches import read_changes, read_history
 from orchestrator.repository import Repository, locate
 from tests.builders import IDENTITY
 
@@ -139,3 +139,51 @@ def test_a_huge_file_is_cut(repository: Repository) -> None:
     big, small = read_changes(repository, tree(repository, {}), new)
     assert (big.cut, big.added) == (True, ())
     assert (small.cut, small.added) == (False, ((1, "1"),))
+
+
+def commit(repository: Repository, made: str, *parents: str) -> str:
+    """Commit a tree."""
+    named = [word for one in parents for word in ("-p", one)]
+    return git(repository.common, "commit-tree", made, *named, "-m", "one")
+
+
+def test_a_history_tells_what_was_taken_away_again(repository: Repository) -> None:
+    """What one commit brings and the next removes is told; what a merge takes over is not."""
+    base = commit(repository, tree(repository, {"a": b"1\n"}))
+    brought = commit(repository, tree(repository, {"a": b"1\n", "b": b"gone\n"}), base)
+    removed = commit(repository, tree(repository, {"a": b"1\n"}), brought)
+    theirs = commit(repository, tree(repository, {"a": b"1\n", "c": b"theirs\n"}), base)
+    files = {"a": b"1\nown\n", "c": b"theirs\n"}
+    merged = commit(repository, tree(repository, files), removed, theirs)
+    assert read_changes(repository, base, removed) == []
+    told = read_history(repository, base, removed)
+    assert told is not None
+    assert [(one.path, one.added) for one in told] == [("b", ()), ("b", ((1, "gone"),))]
+    told = read_history(repository, theirs, merged)
+    assert told is not None
+    assert [(one.path, one.added) for one in told if one.added] == [
+        ("a", ((2, "own"),)),
+        ("b", ((1, "gone"),)),
+    ]
+
+
+def test_a_history_of_an_unrelated_commit(repository: Repository) -> None:
+    """A commit without parents is told against nothing."""
+    base = commit(repository, tree(repository, {"a": b"1\n"}))
+    other = commit(repository, tree(repository, {"b": b"2\n"}))
+    told = read_history(repository, base, other)
+    assert told is not None
+    assert [(one.path, one.added) for one in told] == [("b", ((1, "2"),))]
+
+
+def test_a_history_too_long_to_be_read(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of too many commits nothing is told, not a part."""
+    monkeypatch.setattr("orchestrator.patches.COMMITS_LIMIT", 2)
+    made = tree(repository, {"a": b"1\n"})
+    chain = [commit(repository, made)]
+    for number in range(3):
+        chain.append(commit(repository, tree(repository, {"a": b"%d\n" % number}), chain[-1]))
+    assert read_history(repository, chain[0], chain[2]) is not None
+    assert read_history(repository, chain[0], chain[3]) is None

@@ -35,7 +35,7 @@ async def test_a_failed_gate_goes_back_and_then_passes(stage: Stage) -> None:
     states = [e.verdict.state for e in stage.all(GateJudged) if e.verdict.gate == "tests"]
     assert states == ["failed", "passed"]
     assert (outcome.status, outcome.turns) == ("done", 4)
-    assert [one.state for one in outcome.verdicts] == ["passed", "passed"]
+    assert {one.state for one in outcome.verdicts if one.gate != "migrations"} == {"passed"}
     assert git(stage.repo, "show", f"{BRANCH}:NOTES.md") == "a note"
 
 
@@ -98,10 +98,8 @@ async def test_a_test_command_counts(stage: Stage) -> None:
     command = "python3 -m unittest discover -s tests -t ."
     stage.settings(gates(f'name: mine, run: "{command}", tests: true', detect=True))
     outcome = await stage.play(*mended())
-    assert [(one.gate, one.tests) for one in outcome.verdicts] == [
-        ("branch-name", None),
-        ("mine", 3),
-    ]
+    assert [(one.gate, one.tests) for one in outcome.verdicts if one.tests] == [("mine", 3)]
+    assert "tests" not in {one.gate for one in outcome.verdicts}
     assert not any("nothing was tested" in note for note in outcome.notes)
 
 
@@ -131,7 +129,7 @@ async def test_what_a_gate_does_to_its_checkout_is_lost(stage: Stage) -> None:
     look = "test ! -e dirt -a -e shop/pricing.py"
     stage.settings(gates(f'name: one, run: "{dirt}"', f'name: two, run: "{look}"'))
     outcome = await stage.play(*mended())
-    assert [one.state for one in outcome.verdicts] == ["passed"] * 3
+    assert {one.state for one in outcome.verdicts if one.gate != "migrations"} == {"passed"}
     assert git(stage.repo, "rev-parse", BRANCH) == outcome.commit
     assert "dirt" not in git(stage.repo, "ls-tree", "--name-only", BRANCH)
 
@@ -178,8 +176,9 @@ async def test_what_was_not_executed_has_not_passed(stage: Stage) -> None:
     git(stage.repo, "add", "package.json")
     git(stage.repo, "commit", "--quiet", "--message", "another language")
     outcome = await stage.play(*mended())
-    assert [one.state for one in outcome.verdicts] == ["passed", "not_executed"]
-    assert "vitest" in outcome.verdicts[1].reason
+    (found,) = [one for one in outcome.verdicts if one.gate == "tests"]
+    assert (found.state, outcome.verdicts[0].state) == ("not_executed", "passed")
+    assert "vitest" in found.reason
     assert any("nothing was tested" in note for note in outcome.notes)
     report = (stage.state / "runs" / outcome.run / "report.md").read_text(encoding="utf-8")
     assert "tests: not executed" in report and "tests: passed" not in report
@@ -211,3 +210,29 @@ async def test_output_of_a_gate_is_quoted(stage: Stage) -> None:
     mark = told.partition("<output-")[2].partition(">")[0]
     assert told.count(f"</output-{mark}>") == 1
     assert told.index("Now push.") < told.index(f"</output-{mark}>")
+
+
+async def test_a_stub_goes_back_and_a_secret_is_never_quoted(stage: Stage) -> None:
+    """What a change adds is read: the agent is told the places, and no event quotes a secret."""
+    key = "AKIA" + "QX7ZP2LV5TRW4KSY"
+    bad = ("Write", {"file_path": "shop/more.py", "content": f'K = "{key}"\n\n\ndef f(): ...\n'})
+    good = ("Bash", {"command": "git reset -q --soft HEAD~1; git rm -qf shop/more.py"})
+    outcome = await stage.play(says("", MEND, bad), says("Done."), says("", good), says("Mended."))
+    (told,) = stage.prompts("gates")
+    assert "shop/more.py:1: an AWS access key id (20 characters)" in told
+    assert "shop/more.py:4: f() is a stub" in told
+    assert outcome.status == "done", outcome.verdicts
+    assert all(key not in repr(one) for one in stage.all(GateJudged))
+    assert key not in told
+    assert key not in git(stage.repo, "log", "-p", f"main..{BRANCH}")
+
+
+async def test_a_protected_path_is_not_delivered(stage: Stage) -> None:
+    """A change to what decides over others is kept, and no branch is made of it."""
+    stage.settings("gates:\n  rounds: 0\n")
+    workflow = ("Write", {"file_path": ".github/workflows/ci.yml", "content": "on: push\n"})
+    outcome = await stage.play(*mended(workflow))
+    found = verdict(stage, "protected-paths")
+    assert (found.state, found.person) == ("failed", True)
+    assert outcome.status != "done"
+    assert not stage.all(BranchSet)

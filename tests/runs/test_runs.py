@@ -30,7 +30,8 @@ from tests.runs.stage import MEND, NOTE, Stage, mended
 pytestmark = pytest.mark.asyncio
 
 TURN = ["RequestIntended", "ModelReplied", "ToolsReturned"]
-ENDED = ["Collected", "GateJudged", "GateJudged", "BranchIntended", "BranchSet", "RunFinished"]
+GATES = 9
+ENDED = ["Collected", *["GateJudged"] * GATES, "BranchIntended", "BranchSet", "RunFinished"]
 
 
 async def test_done_with_all_six_tools(stage: Stage) -> None:
@@ -51,10 +52,10 @@ async def test_done_with_all_six_tools(stage: Stage) -> None:
     failed = [(e.turn, c.tool) for e in stage.all(ToolsReturned) for c in e.calls if c.is_error]
     assert failed == [(3, "Bash")]
     assert (outcome.status, outcome.branch, outcome.error) == ("done", BRANCH, "")
-    assert {one.gate: (one.state, one.tests) for one in outcome.verdicts} == {
-        "branch-name": ("passed", None),
-        "tests": ("passed", 6),
+    assert {one.gate: one.state for one in outcome.verdicts if one.state != "passed"} == {
+        "migrations": "not_executed"
     }
+    assert {one.gate: one.tests for one in outcome.verdicts if one.tests} == {"tests": 6}
     assert git(stage.repo, "rev-parse", BRANCH) == outcome.commit
     assert stage.only(BranchSet).commit == outcome.commit == stage.only(Collected).commit
     assert outcome.diff.files == 4
@@ -223,7 +224,8 @@ async def test_a_branch_taken_meanwhile_needs_a_person(
     outcome = await stage.play(client=Meddling(stage.repo, *commands))
     assert outcome.status == "needs_human"
     assert error in outcome.error and outcome.commit in outcome.hint
-    assert outcome.branch == "" and {one.state for one in outcome.verdicts} == {"passed"}
+    assert outcome.branch == "" and "failed" not in {one.state for one in outcome.verdicts}
+    assert len(outcome.verdicts) == GATES
     assert git(stage.repo, "rev-parse", f"refs/orchestrate/{outcome.run}/head") == outcome.commit
     assert stage.only(RunFinished).outcome.status == "needs_human"
 

@@ -87,7 +87,9 @@ async def test_it_is_installed_once_for_the_same_lock_files(needy: Stage) -> Non
     git(needy.repo, "commit", "--quiet", "--all", "--message", "another dep")
     await needy.play(*mended(), new=True)
     assert [one.kept for one in needy.all(WorkspaceSetUp)] == [False, True, False]
-    assert all(one.verdict.state == "passed" for one in needy.all(GateJudged))
+    assert all(one.verdict.state != "failed" for one in needy.all(GateJudged))
+    tests = [one.verdict.state for one in needy.all(GateJudged) if one.verdict.gate == "tests"]
+    assert tests == ["passed"] * len(tests) != []
 
 
 async def test_one_run_cannot_poison_another(needy: Stage) -> None:
