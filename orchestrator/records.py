@@ -211,6 +211,40 @@ class SandboxSpec:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a gate's command finds, beside the checkout.
+
+    Attributes:
+        taking: changed paths that are as in the other of base and commit; one that is not there
+            is not here either.
+        environment: further variables; ``{tmp}`` in a value stands for the private temporary
+            folder.
+        reports: names in that folder that are read once everything inside has ended.
+        output: how many bytes of what is printed are kept.
+    """
+
+    taking: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    reports: tuple[str, ...] = ()
+    output: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the tests of one run; an expected failure counts as passed."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    deselected: int = 0
+
+    @property
+    def executed(self) -> int:
+        """Return how many ran."""
+        return self.passed + self.failed
+
+
 VerdictState = Literal["passed", "failed", "not_executed"]
 
 
@@ -228,6 +262,7 @@ class Verdict:
     tests: int | None = None
     commit: str = ""
     tree: str = ""
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,6 +380,14 @@ class Workspace:
         self._guarded(self._complete)
         await self._git_inside().check_out(commit)
 
+    async def take_inside(self, commit: str, paths: Sequence[str]) -> None:
+        """Make files of the checkout as they are in another commit, before anything runs there.
+
+        Raises:
+            WorkspaceError: git inside fails or takes too long.
+        """
+        await self._git_inside().take(commit, paths)
+
     def _git_inside(self) -> GitInside:
         return GitInside(self._sandbox, self.spec(), self.layout.workspace)
 

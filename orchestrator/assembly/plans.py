@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -38,6 +39,9 @@ from orchestrator.runner import Means, Runner
 from orchestrator.scheduler import Wish
 from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
+
+if TYPE_CHECKING:
+    from orchestrator.gates.suites import Suites
 
 REPLAY = "replay:"
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
@@ -268,15 +272,51 @@ class RepositoryPlans:
         from orchestrator.gates.branch import BranchGate
         from orchestrator.gates.command import CommandGate
         from orchestrator.gates.detect import DetectedTestsGate
+        from orchestrator.gates.suites import Suites
 
         settings = self._config.gates
+        suites = Suites()
         gates: list[Gate] = [BranchGate()] if settings.branch_name else []
         gates += [
-            CommandGate(one.name, one.run, tests=one.tests, timeout_s=one.timeout_s)
+            CommandGate(
+                one.name,
+                one.run,
+                tests=one.tests,
+                timeout_s=one.timeout_s,
+                new_only=one.new_only,
+                against_base=settings.against_base,
+                suites=suites,
+            )
             for one in settings.commands
         ]
         if settings.detect_tests and not any(one.tests for one in settings.commands):
-            gates.append(DetectedTestsGate())
+            gates.append(DetectedTestsGate(against_base=settings.against_base, suites=suites))
+        return [*gates, *self._own_gates(suites)]
+
+    def _own_gates(self, suites: Suites) -> list[Gate]:
+        """Return the gates of what the repository sets up itself, as its base says."""
+        from orchestrator.change import SETTINGS
+        from orchestrator.gates.checks import CheckGate, checks_of
+        from orchestrator.gates.coverage import CoverageGate, is_measured
+        from orchestrator.gates.suites import TestCommand, reporter_of
+        from orchestrator.gates.tests_changed import ChangedTestsGate
+
+        settings = self._config.gates
+        entries = self._repository.entries(self._base, *SETTINGS)
+        blobs = self._repository.blobs([sha for _, sha in entries.values()])
+        files = dict(zip(entries, blobs, strict=True))
+        commands = [
+            TestCommand(one.run, one.timeout_s, reporter_of(one.run))
+            for one in settings.commands
+            if one.tests
+        ]
+        gates: list[Gate] = []
+        if settings.detect_checks:
+            gates += [CheckGate(one) for one in checks_of(files)]
+        if settings.changed_tests:
+            gates.append(ChangedTestsGate(suites=suites, commands=commands))
+        if settings.coverage and is_measured(files):
+            gates.append(CoverageGate(above=settings.coverage_above, commands=commands))
         return gates
 
     async def holds(self, name: str) -> bool:
