@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.gates.command import judge_tests
-from orchestrator.gates.suites import Reporter, Suite, Suites, TestCommand, reporter_of
+from orchestrator.gates.suites import Suite, Suites, TestCommand, reporter_of
 from orchestrator.ports import Change
 from orchestrator.records import Verdict
 
@@ -93,10 +93,7 @@ async def tests_of(change: Change, timeout_s: float) -> TestCommand | str:
         return NONE
     if not await change.available(candidate.probe):
         return candidate.missing or f"{candidate.command!r} cannot be run inside"
-    reporter: Reporter = ""
-    if "-m unittest" in candidate.command:
-        reporter = "unittest"
-    return TestCommand(candidate.command, timeout_s, reporter or reporter_of(candidate.command))
+    return TestCommand(candidate.command, timeout_s, reporter_of(candidate.command))
 
 
 async def missing_inside(change: Change, tests: TestCommand, now: Suite, suites: Suites) -> str:

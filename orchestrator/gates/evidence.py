@@ -221,7 +221,10 @@ def _plain_failures(now: Suite, tests: TestCommand, before: Suite | None) -> Ite
     elif status:
         if counts is not None and not counts.executed:
             yield f"no test was executed (exit status {status})"
-        ran = f", {counts.failed} of {counts.executed} tests failed" if counts else ""
+        ran = ""
+        if counts is not None:
+            some = f"{counts.failed} of " if counts.failed else ""
+            ran = f", {some}{counts.executed} tests {'failed' if some else 'executed'}"
         yield f"exit status {status}{ran}"
     elif contradiction(now, tests, before):
         yield contradiction(now, tests, before)

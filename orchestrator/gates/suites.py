@@ -20,6 +20,7 @@ from orchestrator.records import Conditions, Counts
 Reporter = Literal["pytest", "unittest", ""]
 
 NAMES_PYTEST = re.compile(r"(?:^|[\s/;&|(])(?:pytest|py\.test)(?:\s|$|[;&|)])")
+RUNS_UNITTEST = re.compile(r"\b(python[\d.]*(?:\s+-[bBuEsW]\S*)*)\s+-m\s+unittest\b")
 OWN_REPORT = re.compile(r"--junit-?xml|PYTEST_ADDOPTS")
 REPORTER = "ORCHESTRATE_REPORTER"
 
@@ -43,7 +44,7 @@ class TestCommand:
     def executed(self) -> str:
         """Return the shell command that is really run."""
         if self.reporter == "unittest":
-            return self.command.replace("-m unittest", f'-c "${REPORTER}"')
+            return RUNS_UNITTEST.sub(rf'\1 -c "${REPORTER}"', self.command)
         return self.command
 
 
@@ -68,8 +69,9 @@ class Suite:
 
 def reporter_of(command: str) -> Reporter:
     """Tell what a command's own words promise to leave a report."""
-    promised = NAMES_PYTEST.search(command) and not OWN_REPORT.search(command)
-    return "pytest" if promised else ""
+    if NAMES_PYTEST.search(command):
+        return "" if OWN_REPORT.search(command) else "pytest"
+    return "unittest" if RUNS_UNITTEST.search(command) else ""
 
 
 class Suites:

@@ -42,11 +42,11 @@ BASE = {
 MORE = TESTS + "\n\ndef test_more():\n    assert double(5) == 10\n"
 
 
-def the_gate(command: str = "", **settings: bool) -> Gate:
+def the_gate(command: str = "", *, against_base: bool = True) -> Gate:
     """Return the gate that is told a command, or has to find it."""
     if not command:
-        return DetectedTestsGate(timeout_s=60, **settings)
-    return CommandGate("tests", command, tests=True, timeout_s=60, **settings)
+        return DetectedTestsGate(timeout_s=60, against_base=against_base)
+    return CommandGate("tests", command, tests=True, timeout_s=60, against_base=against_base)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ KILLS = "import os, signal\n\ndef test_kill():\n    os.kill(os.getpid(), signal.
     [
         ({"conftest.py": LEAVE}, "something ended the tests early"),
         ({"conftest.py": "import sys\nsys.exit(0)\n"}, "exit status"),
-        ({"conftest.py": "import pytest\npytest.exit('done', returncode=0)\n"}, "exit status 0, but"),
+        ({"conftest.py": "import pytest\npytest.exit('done', returncode=0)\n"}, "exit status 4"),
         ({"tests/test_early.py": LEAVE}, "something ended the tests early"),
         ({"tests/test_kill.py": KILLS}, "exit status 137"),
         ({"conftest.py": EMPTY}, "no test was executed (exit status 5)"),
@@ -135,7 +135,8 @@ KILLS = "import os, signal\n\ndef test_kill():\n    os.kill(os.getpid(), signal.
          "no test was executed (exit status 0)"),
         ({"conftest.py": DESELECTS}, "1 that ran on the base did not run: tests/test_shop.py::test_two"),
         ({"conftest.py": SKIPS}, "2 that ran on the base are skipped: tests/test_shop.py::test_two"),
-        ({"conftest.py": OVERWRITES}, "3 that ran on the base did not run"),
+        ({"conftest.py": OVERWRITES}, "the report says 1 passed and 0 skipped, the output 5 and 0"),
+        ({"conftest.py": OVERWRITES.replace("5 passed", "1 passed")}, "2 that ran on the base did not run"),
         ({"tests/test_shop.py": TESTS.replace("def test_two", "def TODO_two").replace("[0, 1, 3]", "[]"),
           "results.xml": FORGED}, "is skipped"),
         ({"shop.py": "def double(n):\n    return 1\n",
@@ -169,7 +170,7 @@ async def test_a_report_that_was_committed_is_not_looked_at(shop: Project) -> No
     assert (await shop.judged(the_gate(), files)).state == "failed"
 
 
-@pytest.mark.parametrize("name", ["sitecustomize.py", "usercustomize.py", "pytest.py"])
+@pytest.mark.parametrize("name", ["sitecustomize.py", "pytest.py"])
 async def test_modules_that_python_finds_first(shop: Project, name: str) -> None:
     """A module of the checkout that is loaded in another's place cannot end the run early."""
     command = "PYTHONPATH=. python3 -m pytest"
@@ -287,8 +288,8 @@ PLAIN = {"tests/__init__.py": "", "tests/test_shop.py": UNITTEST}
         ({"tests/test_shop.py": UNITTEST.replace("class Shop", "def load_tests(*_):\n    return unittest.TestSuite()\n\n\nclass Shop")},
          "failed", "no test was executed"),
         ({"tests/__init__.py": "def load_tests(loader, tests, pattern):\n    return loader.loadTestsFromName('tests.test_shop.Shop.test_one')\n"},
-         "failed", "2 that ran on the base did not run: tests/test_shop.py::test_two, tests/test_shop.py::test_bug"),
-        ({"unittest.py": "print('Ran 3 tests in 0.1s\\n\\nOK')\n"}, "failed", "no report was written"),
+         "failed", "2 that ran on the base did not run: tests/test_shop.py::test_bug, tests/test_shop.py::test_two"),
+        ({"unittest.py": "print('Ran 3 tests in 0.1s\\n\\nOK')\n"}, "failed", "exit status 1"),
     ],
 )  # fmt: skip
 async def test_the_standard_library_s_tests(
@@ -310,7 +311,7 @@ async def test_a_module_s_and_a_class_s_own_failure(project: Project) -> None:
         "    @classmethod\n    def setUpClass(cls):\n        1 / 0\n\n    def test_one",
     )
     verdict = await project.judged(the_gate(), {"tests/test_shop.py": broken})
-    assert of(verdict) == ("failed", "exit status 1, 1 of 1 tests failed")
+    assert of(verdict) == ("failed", "exit status 5, 1 of 1 tests failed")
 
 
 NODE = "const test = require('node:test');\n"
@@ -322,14 +323,22 @@ async def test_node_s_tests(project: Project) -> None:
     if not await _has(project, "node"):
         pytest.skip("NOT TESTED: node is not installed")
     script = '{"scripts": {"test": "node --test"}}'
-    project.commit({"package.json": script, "a.test.js": NODE + ONE + TWO, "b.test.js": NODE + ONE})
+    needs = "require('./ready');\n" + NODE
+    project.commit(
+        {
+            "package.json": script,
+            "ready.js": "",
+            "a.test.js": NODE + ONE + TWO,
+            "b.test.js": needs + ONE + TWO,
+        }
+    )
     verdict = await project.judged(the_gate(), {"a.test.js": NODE + ONE})
-    assert of(verdict) == ("passed", "2 tests executed"), "taken away visibly"
+    assert of(verdict) == ("passed", "3 tests executed"), "taken away visibly"
     project.commits[1:] = []
     verdict = await project.judged(
-        the_gate(), {"a.test.js": NODE + ONE + TWO, "b.test.js": NODE + "return;\n" + ONE}
+        the_gate(), {"a.test.js": NODE + ONE + TWO, "ready.js": "process.exit(0);\n"}
     )
-    assert of(verdict) == ("failed", "2 tests executed, 3 on the base")
+    assert of(verdict) == ("failed", "3 tests executed, 4 on the base")
 
 
 async def _has(project: Project, program: str) -> bool:

@@ -86,9 +86,11 @@ def about(name: str, place: str) -> dict[str, str]:
     return {"classname": owner or own, "name": own, "file": place}
 
 
-def written() -> bytes:
-    """Return the report of what was seen."""
-    top = ET.Element("testsuite", name="unittest", tests=str(len(SEEN)))
+def written(path: str) -> bytes:
+    """Return the report of what was seen, after what an earlier run of the command left."""
+    top = ET.Element("testsuite")
+    if os.path.exists(path):
+        top = ET.parse(path).getroot()  # noqa: S314 - whoever can write it is in here already
     for name, (ended, place) in SEEN.items():
         case = ET.SubElement(top, "testcase", about(name, place))
         if ended != "passed":
@@ -101,8 +103,9 @@ def main() -> None:
     path = os.environ.pop(PATH)
     sys.argv[0] = "python3 -m unittest"
     result = unittest.main(module=None, testRunner=SeenRunner, exit=False).result
+    report = written(path)
     with open(path, "wb") as file:
-        file.write(written())
+        file.write(report)
     if not result.testsRun and not result.skipped:
         sys.exit(NO_TESTS)
     sys.exit(not result.wasSuccessful())
