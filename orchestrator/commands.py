@@ -87,11 +87,13 @@ def _left_behind(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, byte
             fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             continue
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            continue
         with os.fdopen(fd, "rb") as file:
-            if stat.S_ISREG(os.fstat(fd).st_mode):
-                data = file.read(REPORT_LIMIT + 1)
-                if len(data) <= REPORT_LIMIT:
-                    yield name, data
+            data = file.read(REPORT_LIMIT + 1)
+        if len(data) <= REPORT_LIMIT:
+            yield name, data
 
 
 class _Output:

@@ -108,7 +108,7 @@ class CoverageGate:
         if under == tests.command:
             return ""
         return (
-            f"{under}; status=$?; python3 -m coverage combine --quiet >/dev/null 2>&1; "
+            f"{under}; status=$?; python3 -m coverage combine --quiet --append >/dev/null 2>&1; "
             "python3 -m coverage json --quiet --ignore-errors --fail-under=0 "
             f'-o "$TMPDIR/{self._token}.json"; exit $status'
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from orchestrator import Verdict
@@ -35,8 +37,31 @@ async def test_a_failed_gate_goes_back_and_then_passes(stage: Stage) -> None:
     states = [e.verdict.state for e in stage.all(GateJudged) if e.verdict.gate == "tests"]
     assert states == ["failed", "passed"]
     assert (outcome.status, outcome.turns) == ("done", 4)
-    assert [one.state for one in outcome.verdicts] == ["passed", "passed"]
+    assert [one.state for one in outcome.verdicts] == ["passed"] * 3
     assert git(stage.repo, "show", f"{BRANCH}:NOTES.md") == "a note"
+
+
+async def test_code_without_a_test_goes_back(stage: Stage) -> None:
+    """Changed code that no test proves is sent back, until a test fails on the base."""
+    more = "echo 'SHOP = 1' >> shop/pricing.py"
+    test = (
+        "import unittest, shop.pricing\nclass T(unittest.TestCase):\n"
+        "    def test_shop(self):\n        self.assertEqual(shop.pricing.SHOP, 1)\n"
+    )
+    Path(stage.repo, "shop/pricing.py").write_text(
+        Path(stage.repo, "shop/pricing.py").read_text().replace("amount > ", "amount >= ")
+    )
+    git(stage.repo, "commit", "--quiet", "--all", "--message", "mended")
+    outcome = await stage.play(
+        says("", ("Bash", {"command": more})),
+        says("Done."),
+        says("", ("Write", {"file_path": "tests/test_more.py", "content": test})),
+        says("Tested."),
+    )
+    (told,) = stage.prompts("gates")
+    assert "code is changed (shop/pricing.py), and no test is added or changed" in told
+    assert outcome.status == "done", outcome
+    assert "test_shop failed on the base, and passed now" in verdict(stage, "changed-tests").reason
 
 
 async def test_gates_that_keep_failing_end_the_run(stage: Stage) -> None:
@@ -101,6 +126,7 @@ async def test_a_test_command_counts(stage: Stage) -> None:
     assert [(one.gate, one.tests) for one in outcome.verdicts] == [
         ("branch-name", None),
         ("mine", 3),
+        ("changed-tests", None),
     ]
     assert not any("nothing was tested" in note for note in outcome.notes)
 
@@ -131,7 +157,7 @@ async def test_what_a_gate_does_to_its_checkout_is_lost(stage: Stage) -> None:
     look = "test ! -e dirt -a -e shop/pricing.py"
     stage.settings(gates(f'name: one, run: "{dirt}"', f'name: two, run: "{look}"'))
     outcome = await stage.play(*mended())
-    assert [one.state for one in outcome.verdicts] == ["passed"] * 3
+    assert [one.state for one in outcome.verdicts] == ["passed"] * 4
     assert git(stage.repo, "rev-parse", BRANCH) == outcome.commit
     assert "dirt" not in git(stage.repo, "ls-tree", "--name-only", BRANCH)
 
@@ -178,7 +204,7 @@ async def test_what_was_not_executed_has_not_passed(stage: Stage) -> None:
     git(stage.repo, "add", "package.json")
     git(stage.repo, "commit", "--quiet", "--message", "another language")
     outcome = await stage.play(*mended())
-    assert [one.state for one in outcome.verdicts] == ["passed", "not_executed"]
+    assert [one.state for one in outcome.verdicts] == ["passed", "not_executed", "not_executed"]
     assert "vitest" in outcome.verdicts[1].reason
     assert any("nothing was tested" in note for note in outcome.notes)
     report = (stage.state / "runs" / outcome.run / "report.md").read_text(encoding="utf-8")

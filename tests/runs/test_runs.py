@@ -30,7 +30,7 @@ from tests.runs.stage import MEND, NOTE, Stage, mended
 pytestmark = pytest.mark.asyncio
 
 TURN = ["RequestIntended", "ModelReplied", "ToolsReturned"]
-ENDED = ["Collected", "GateJudged", "GateJudged", "BranchIntended", "BranchSet", "RunFinished"]
+ENDED = ["Collected", *["GateJudged"] * 3, "BranchIntended", "BranchSet", "RunFinished"]
 
 
 async def test_done_with_all_six_tools(stage: Stage) -> None:
