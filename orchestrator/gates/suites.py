@@ -20,7 +20,9 @@ from orchestrator.records import Conditions, Counts
 Reporter = Literal["pytest", "unittest", ""]
 
 NAMES_PYTEST = re.compile(r"(?:^|[\s/;&|(])(?:pytest|py\.test)(?:\s|$|[;&|)])")
-RUNS_UNITTEST = re.compile(r"\b(python[\d.]*(?:\s+-[bBdEIOsSu]+|\s+-[WX]\s*\S+)*)\s+-m\s+unittest\b")
+RUNS_UNITTEST = re.compile(
+    r"\b(python[\d.]*(?:\s+-[bBdEIOsSu]+|\s+-[WX]\s*\S+)*)\s+-m\s+unittest\b"
+)
 OWN_REPORT = re.compile(r"--junit-?xml|PYTEST_ADDOPTS")
 REPORTER = "ORCHESTRATE_REPORTER"
 
