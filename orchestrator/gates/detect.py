@@ -15,6 +15,8 @@ from orchestrator.ports import Change
 from orchestrator.records import Verdict
 
 PYTHON_TEST = re.compile(r"(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$")
+CHOOSES = re.compile(r"(?:^|/)conftest\.py$|^vendor/")
+"""Files whose mere presence decides which runner is taken, or whether it can run."""
 MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 
 
@@ -60,11 +62,8 @@ class DetectedTestsGate:
         """Find the tests, run them and judge their end."""
         found = await tests_of(change, self._timeout_s)
         if isinstance(found, str):
-            names, files = await change.base_names(), await change.files()
-            if found == NONE and candidate_of(names, files) is not None:
-                gone = "the tests that the project had are gone"
-                return dataclasses.replace(not_executed(self.name, change, gone), state="failed")
-            return not_executed(self.name, change, found)
+            verdict = not_executed(self.name, change, found)
+            return dataclasses.replace(verdict, state="failed") if found == GONE else verdict
         now = await self._suites.now(change, found)
         if now.done.exit_status:
             what = await missing_inside(change, found, now, self._suites)
@@ -77,6 +76,7 @@ class DetectedTestsGate:
 
 
 NONE = "no tests that could be told from the files"
+GONE = "the tests that the project had are gone"
 
 
 def not_executed(gate: str, change: Change, reason: str) -> Verdict:
@@ -88,38 +88,57 @@ def not_executed(gate: str, change: Change, reason: str) -> Verdict:
 
 async def tests_of(change: Change, timeout_s: float) -> TestCommand | str:
     """Tell how the tests of a change are run; a text says why they cannot be run here."""
-    candidate = candidate_of(await change.names(), await change.files())
+    names, before, files = await change.names(), await change.base_names(), await change.files()
+    candidate = candidate_of(names, files, before)
     if candidate is None:
-        return NONE
+        return NONE if candidate_of(before, files) is None else GONE
     if not await change.available(candidate.probe):
         return candidate.missing or f"{candidate.command!r} cannot be run inside"
     return TestCommand(candidate.command, timeout_s, reporter_of(candidate.command))
 
 
 async def missing_inside(change: Change, tests: TestCommand, now: Suite, suites: Suites) -> str:
-    """Name the modules that neither the commit nor the base finds; empty where there are none."""
+    """Name the modules that neither the commit nor the base finds; empty where there are none.
+
+    What fails for another reason than on the base is no matter of what is installed.
+    """
     names = await change.names()
     lacking = _lacking(now.done.output, names)
     if not lacking:
         return ""
     before = await suites.before(change, tests)
-    if lacking & _lacking(before.done.output, names):
-        return ", ".join(sorted(lacking))
-    return ""
+    if _failures(now) - _failures(before) or not lacking & _lacking(before.done.output, names):
+        return ""
+    return ", ".join(sorted(lacking))
 
 
-def candidate_of(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+def _failures(suite: Suite) -> set[tuple[str, str, str]]:
+    cases = suite.report.cases if suite.report is not None else ()
+    return {(one.file, one.owner, one.name) for one in cases if one.ended == "failed"}
+
+
+def candidate_of(
+    names: Sequence[str], files: Mapping[str, bytes], before: Sequence[str] = ()
+) -> Candidate | None:
     """Tell how a project's tests are run.
 
     Args:
         names: all paths of the commit.
         files: contents of the settings files at the top of the base commit.
+        before: all paths of the base: a runner that has tests there is not changed for another.
     """
-    for find in (_python, _node, _go, _cargo):
-        found = find(names, files)
-        if found is not None:
-            return found
-    return None
+    finders = (_python, _node, _go, _cargo)
+    for find in finders if before else ():
+        if find(before, files) is not None:
+            return find(_set_up_as(before, names), files)
+    found = (find(names, files) for find in finders)
+    return next((one for one in found if one is not None), None)
+
+
+def _set_up_as(before: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the paths of a commit, with the base's when it comes to what chooses a runner."""
+    chosen = [name for name in before if CHOOSES.search(name)]
+    return [*(name for name in names if not CHOOSES.search(name)), *chosen]
 
 
 def _python(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:

@@ -16,6 +16,11 @@ from orchestrator.records import Counts, FileChange, Verdict, VerdictState
 NAMED = 3
 """How many tests are named in one line."""
 
+REACHES_IN = re.compile(
+    r"\bdef pytest_\w+|\bpytest_plugins\b|hookimpl|hookwrapper|os\._exit|junit-?_?xml|xmlpath"
+    r"|PYTEST_ADDOPTS|ORCHESTRATE_|\b_pytest\b|\bdef load_tests\b"
+    r"|unittest\.(?:main|result|runner)\b"
+)
 DECLARES = re.compile(
     r"^\s*(?:(?:async\s+)?def\s+test|func\s+Test|#\[(?:\w+::)?test\b"
     r"|(?:it|test)(?:\.\w+)*\s*\()"
@@ -156,6 +161,19 @@ def _written(file: str, case: Case, texts: Mapping[str, bytes]) -> bool:
     )
 
 
+async def reaches_in(change: Change) -> str:
+    """Name the files in which a change reaches into the runner itself; empty where there are none.
+
+    What runs in the runner's process can make it say anything: people and reviews should look.
+    """
+    paths = [
+        one.path
+        for one in await change.changes()
+        if one.path.endswith(".py") and any(REACHES_IN.search(text) for _, text in one.added)
+    ]
+    return f"; look at what reaches into the runner: {_some(paths)}" if paths else ""
+
+
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
@@ -177,7 +195,7 @@ async def verdict_of_tests(
     return Verdict(
         gate=gate,
         state=state,
-        reason=reason + told_of(now.taken),
+        reason=reason + told_of(now.taken) + await reaches_in(change),
         details=now.done.output,
         argv=("bash", "-c", tests.command),
         exit_status=now.done.exit_status,

@@ -164,6 +164,38 @@ async def test_what_a_branch_tries(shop: Project, files: dict[str, str], reason:
         assert of(verdict) == ("passed", f"5 tests executed; taken from the base: {path}")
 
 
+async def test_what_cannot_be_told_is_told_to_look_at(shop: Project) -> None:
+    """A hook that calls failures passed is believed by the runner: the verdict names it."""
+    verdict = await shop.judged(
+        the_gate(), {"conftest.py": HIDES, "shop.py": "def double(n):\n    return 1\n"}
+    )
+    assert of(verdict) == (
+        "passed",
+        "5 tests executed; look at what reaches into the runner: conftest.py",
+    )
+
+
+async def test_a_branch_cannot_choose_another_runner(project: Project) -> None:
+    """What only a runner that is not there would look at does not keep the tests from being run."""
+    project.commit({"tests/__init__.py": "", "tests/test_shop.py": UNITTEST})
+    verdict = await project.judged(
+        the_gate(), {"conftest.py": "", "tests/test_shop.py": UNITTEST.replace("(n, n)", "(n, 1)")}
+    )
+    assert of(verdict) == ("failed", "exit status 1, 1 of 3 tests failed")
+
+
+async def test_a_module_that_is_missing_excuses_nothing_else(project: Project) -> None:
+    """Where the base lacks a module too, what fails for another reason has still failed."""
+    project.commit({**PLAIN, "tests/test_lacks.py": "import nowhere\n"})
+    verdict = await project.judged(the_gate(), {"README": "x"})
+    assert of(verdict) == ("not_executed", "dependencies are not installed inside: nowhere")
+    project.commits[1:] = []
+    verdict = await project.judged(
+        the_gate(), {"tests/test_shop.py": UNITTEST.replace("(n, n)", "(n, 1)")}
+    )
+    assert of(verdict) == ("failed", "exit status 1, 2 of 4 tests failed")
+
+
 async def test_a_report_that_was_committed_is_not_looked_at(shop: Project) -> None:
     """A file of the commit that looks like a report changes nothing."""
     files = {"junit.xml": FORGED, "report.xml": FORGED, "conftest.py": LEAVE}
@@ -229,7 +261,8 @@ async def test_tests_that_are_taken_away_visibly(
 async def test_the_base_need_not_be_run(shop: Project) -> None:
     """Without the comparison a lost test is not noticed; the settings say so."""
     verdict = await shop.judged(the_gate(against_base=False), {"conftest.py": DESELECTS})
-    assert of(verdict) == ("passed", "4 tests executed, 1 deselected")
+    told = "; look at what reaches into the runner: conftest.py"
+    assert of(verdict) == ("passed", f"4 tests executed, 1 deselected{told}")
 
 
 async def test_a_base_that_cannot_be_run(project: Project) -> None:

@@ -54,6 +54,7 @@ async def test_done_with_all_six_tools(stage: Stage) -> None:
     assert {one.gate: (one.state, one.tests) for one in outcome.verdicts} == {
         "branch-name": ("passed", None),
         "tests": ("passed", 6),
+        "changed-tests": ("passed", None),
     }
     assert git(stage.repo, "rev-parse", BRANCH) == outcome.commit
     assert stage.only(BranchSet).commit == outcome.commit == stage.only(Collected).commit
