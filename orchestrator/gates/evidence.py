@@ -19,7 +19,7 @@ NAMED = 3
 REACHES_IN = re.compile(
     r"\bdef pytest_\w+|\bpytest_plugins\b|hookimpl|hookwrapper|os\._exit|junit-?_?xml|xmlpath"
     r"|PYTEST_ADDOPTS|ORCHESTRATE_|\b_pytest\b|\bdef load_tests\b"
-    r"|unittest\.(?:main|result|runner)\b"
+    r"|unittest\.(?:result|runner)\b"
 )
 DECLARES = re.compile(
     r"^\s*(?:(?:async\s+)?def\s+test|func\s+Test|#\[(?:\w+::)?test\b"
@@ -156,9 +156,9 @@ def _written(file: str, case: Case, texts: Mapping[str, bytes]) -> bool:
     text = texts.get(file)
     if text is None or not file.endswith(".py"):
         return text is not None
-    return any(
-        name and name.encode() in text for name in (case.function, case.owner.rpartition(".")[2])
-    )
+    names = [name.rpartition(".")[2] for name in (case.function, case.owner)]
+    # Examples in a docstring are tests too, and have the name of what they stand in.
+    return b">>> " in text or any(name and name.encode() in text for name in names)
 
 
 async def reaches_in(change: Change) -> str:

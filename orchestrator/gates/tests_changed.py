@@ -112,7 +112,8 @@ def _untested(parts: Parts) -> Found:
 
 
 def _mended(names: Sequence[str]) -> Found:
-    reason = f"{_some(names)} failed on the base, and passed now"
+    what = names[0] if len(names) == 1 else f"{len(names)} tests"
+    reason = f"{what} failed on the base, and passed now"
     return Found("passed", reason, "\n".join(names[:TOLD]))
 
 

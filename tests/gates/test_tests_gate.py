@@ -258,6 +258,24 @@ async def test_tests_that_are_taken_away_visibly(
     assert of(verdict)[0] == "passed"
 
 
+async def test_examples_in_docstrings(project: Project) -> None:
+    """Doctests are found in the code itself, and are lost when they no longer run."""
+    code = '"""Sums.\n\n>>> 1 + 1\n2\n"""\n'
+    ini = {
+        "pytest.ini": "[pytest]\naddopts = --doctest-modules\n",
+        "test_a.py": "def test_a():\n    pass\n",
+    }
+    project.commit({**ini, "sums.py": code})
+    gate = the_gate("python3 -m pytest sums.py")
+    verdict = await project.equipped().judged(gate, {"README": "x"})
+    assert of(verdict) == ("passed", "1 tests executed")
+    project.commits[1:] = []
+    stops = "def pytest_ignore_collect():\n    return True\n"
+    assert (
+        await project.judged(the_gate("python3 -m pytest"), {"conftest.py": stops})
+    ).state == "failed"
+
+
 async def test_the_base_need_not_be_run(shop: Project) -> None:
     """Without the comparison a lost test is not noticed; the settings say so."""
     verdict = await shop.judged(the_gate(against_base=False), {"conftest.py": DESELECTS})
