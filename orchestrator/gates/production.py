@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import anyio.to_thread
+
 from orchestrator.ports import Change
 from orchestrator.records import FileChange
 
@@ -47,8 +49,10 @@ SET_UP = re.compile(
     r"setup\.py|conftest\.py|noxfile\.py|[^/]*\.config\.\w+|[^/]*\.d\.ts|gulpfile\.js|Gruntfile\.js"
 )
 COMMENT = re.compile(r"\s*(?:#|//|/\*|\*|--|<!--|$)")
-IMPORT = re.compile(r"\s*(?:import|from|use|using|require|#include|package|mod|export \* from)\b")
-PARSED = 1024 * 1024
+IMPORT = re.compile(
+    r"\s*(?:import|from|use|using|require|#include|package|mod|export \* from)\b(?!.*;\s*\S)"
+)
+PARSED = 512 * 1024
 """Bytes of a source file above which it is not parsed."""
 
 
@@ -102,7 +106,7 @@ async def parts_of(change: Change) -> Parts:
     code = [one for one in changes if is_code(one.path) and not _is_link(one)]
     python = [one.path for one in code if one.path.endswith(".py")]
     before, after = await change.read_base(*python), await change.read(*python)
-    code = [one for one in code if _does_something_else(one, before, after)]
+    code = await anyio.to_thread.run_sync(_that_do_something_else, code, before, after)
     tests = [one for one in changes if is_test(one.path) and one.state != "removed"]
     return Parts(
         code=tuple(one.path for one in code),
@@ -114,6 +118,12 @@ async def parts_of(change: Change) -> Parts:
 
 def _is_link(one: FileChange) -> bool:
     return "160000" in (one.mode, one.old_mode)
+
+
+def _that_do_something_else(
+    code: Sequence[FileChange], before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> list[FileChange]:
+    return [one for one in code if _does_something_else(one, before, after)]
 
 
 def _does_something_else(

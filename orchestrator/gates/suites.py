@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import anyio
+import anyio.to_thread
 
 from orchestrator.gates.configured import settings_of_base
 from orchestrator.gates.counting import counted
@@ -97,7 +98,7 @@ class Suites:
         async def run() -> Suite:
             taken = await settings_of_base(change, tests.command)
             done = await change.run(tests.executed, tests.timeout_s, self._conditions(tests, taken))
-            return self._suite(done, taken)
+            return await anyio.to_thread.run_sync(self._suite, done, taken)
 
         return await self._once((change.commit, change.base, tests), run)
 
@@ -115,7 +116,7 @@ class Suites:
         async def run() -> Suite:
             conditions = self._conditions(tests, taking)
             done = await change.run_on_base(tests.executed, tests.timeout_s, conditions)
-            return self._suite(done, ())
+            return await anyio.to_thread.run_sync(self._suite, done, ())
 
         laid = (change.commit, taking) if taking else ()
         return await self._once((change.base, tests, laid), run)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gates.production import is_code, is_of_tests, is_test, meaning
+from orchestrator.gates.production import is_code, is_of_tests, is_test, meaning, parts_of
 from orchestrator.gates.suites import Suites, TestCommand, reporter_of
 from orchestrator.gates.tests_changed import ChangedTestsGate
 from tests.gates.project import Project, ground, project, proved
@@ -194,5 +196,18 @@ def test_any_source_can_be_read(source: bytes) -> None:
     "source", ["(" * 50_000, "-" * 100_000 + "1", "[" * 90 + "]" * 90, "x." * 90_000 + "x"]
 )
 def test_hostile_sources(source: str) -> None:
-    """Sources that are made to break a parser are not read."""
+    """Sources that are made to break a parser do no harm, in a thread as little as here."""
     meaning(source.encode())
+    anyio.run(anyio.to_thread.run_sync, meaning, source.encode())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("line", "moved"),
+    [("import os", True), ("import os; os.remove('x')", False), ("use(1)", True), ("x = 1", False)],
+)
+async def test_imports_are_free_in_a_move(project: Project, line: str, moved: bool) -> None:
+    """A line that imports may be new where code is moved; what it does beside that may not."""
+    project.commit({"a.py": CODE})
+    project.commit({"b.py": f"{line}\n{CODE}"}, "a.py")
+    assert (await parts_of(project.change())).moved == moved
