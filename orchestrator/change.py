@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from orchestrator.commands import FinishedCommand, run_command
+from orchestrator.commands import FinishedCommand, left_behind, run_command
 from orchestrator.patches import read_changes, read_history
-from orchestrator.ports import Clock, Sandbox
-from orchestrator.records import FileChange
+from orchestrator.ports import PLAIN, Clock, Sandbox
+from orchestrator.records import Conditions, FileChange, SandboxSpec
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.workspaces import Shared, Workspace
@@ -29,10 +30,27 @@ SETTINGS = (
     "package.json",
     "go.mod",
     "Cargo.toml",
+    ".coveragerc",
+    ".flake8",
+    ".mypy.ini",
+    ".pytest.ini",
+    ".ruff.toml",
+    "mypy.ini",
+    "pyrightconfig.json",
+    "pytest.toml",
+    "ruff.toml",
+    "tsconfig.json",
 )
 PROBE_S = 20.0
 AT_ONCE = 200
 """Paths in one git command."""
+
+
+def settings_files(repository: Repository, commit: str) -> dict[str, bytes]:
+    """Return the settings files of tools at the top of a commit, by name."""
+    entries = repository.entries(commit, *SETTINGS)
+    blobs = repository.blobs([sha for _, sha in entries.values()])
+    return dict(zip(entries, blobs, strict=True))
 
 
 class CommittedChange:
@@ -84,9 +102,7 @@ class CommittedChange:
 
     def settings(self) -> dict[str, bytes]:
         """Return the same at once, for who need not wait."""
-        entries = self._repository.entries(self.base, *SETTINGS)
-        blobs = self._repository.blobs([sha for _, sha in entries.values()])
-        return dict(zip(entries, blobs, strict=True))
+        return settings_files(self._repository, self.base)
 
     async def names(self) -> Sequence[str]:
         """Return the paths of all files of the commit."""
@@ -134,18 +150,24 @@ class CommittedChange:
 
     async def available(self, probe: str) -> bool:
         """Tell whether a command succeeds in a sandbox with an empty workspace."""
-        done = await self._run(probe, PROBE_S, commit=None)
+        done = await self._run(probe, PROBE_S, PLAIN, commit=None)
         return done.exit_status == 0
 
-    async def run(self, command: str, timeout_s: float) -> FinishedCommand:
+    async def run(
+        self, command: str, timeout_s: float, conditions: Conditions = PLAIN
+    ) -> FinishedCommand:
         """Run a shell command on a clean checkout of the commit."""
-        return await self._run(command, timeout_s, commit=self.commit)
+        return await self._run(command, timeout_s, conditions, commit=self.commit)
 
-    async def run_on_base(self, command: str, timeout_s: float) -> FinishedCommand:
+    async def run_on_base(
+        self, command: str, timeout_s: float, conditions: Conditions = PLAIN
+    ) -> FinishedCommand:
         """Run a shell command on a clean checkout of the base."""
-        return await self._run(command, timeout_s, commit=self.base)
+        return await self._run(command, timeout_s, conditions, commit=self.base)
 
-    async def _run(self, command: str, timeout_s: float, *, commit: str | None) -> FinishedCommand:
+    async def _run(
+        self, command: str, timeout_s: float, conditions: Conditions, *, commit: str | None
+    ) -> FinishedCommand:
         folder = self._folder / f"gate-{next(self._numbers)}"
         workspace = Workspace(
             folder,
@@ -160,11 +182,21 @@ class CommittedChange:
             await anyio.to_thread.run_sync(workspace.lay_out)
             if commit is not None:
                 await workspace.check_out_inside(commit)
+                if conditions.taking:
+                    other = self.base if commit == self.commit else self.commit
+                    await workspace.take_inside(other, conditions.taking)
             if self._setups is not None:
                 await self._setups.put(await self._result(self._setups, commit), workspace)
-            return await run_command(
-                self._sandbox, workspace.spec(), command, timeout_s=timeout_s, clock=self._clock
+            done = await run_command(
+                self._sandbox,
+                _spec(workspace, conditions),
+                command,
+                timeout_s=timeout_s,
+                clock=self._clock,
+                limit=conditions.output,
             )
+            left = left_behind(workspace.folder / "tmp", conditions.reports)
+            return dataclasses.replace(done, reports=left)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(remove_tree, folder)
@@ -181,3 +213,9 @@ class CommittedChange:
                 found = await setups.run(wanted, self._folder / f"setup-{wanted}")
             self._installed[wanted] = found
             return found
+
+
+def _spec(workspace: Workspace, conditions: Conditions) -> SandboxSpec:
+    tmp = workspace.layout.tmp
+    told = tuple((name, value.replace("{tmp}", tmp)) for name, value in conditions.environment)
+    return workspace.spec().adding(environment=told)

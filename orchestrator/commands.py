@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 
@@ -11,6 +14,8 @@ from orchestrator.ports import Clock, Sandbox, SandboxProcess
 from orchestrator.records import SandboxSpec
 
 OUTPUT_LIMIT = 64 * 1024
+REPORT_LIMIT = 32 * 1024 * 1024
+"""Bytes of one file that a command leaves for the host; a larger one is as if it were missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +26,10 @@ class FinishedCommand:
     exit_status: int | None
     output: str
     duration_s: float
+    reports: Mapping[str, bytes] = field(default_factory=dict)
 
 
-async def run_command(
+async def run_command(  # noqa: PLR0913 - what a command depends on
     sandbox: Sandbox,
     spec: SandboxSpec,
     command: str,
@@ -31,6 +37,7 @@ async def run_command(
     timeout_s: float,
     clock: Clock,
     through: Sequence[str] = (),
+    limit: int = OUTPUT_LIMIT,
 ) -> FinishedCommand:
     """Run a shell command in a sandbox of its own; both outputs are read as one.
 
@@ -41,11 +48,12 @@ async def run_command(
         timeout_s: seconds after which everything inside is ended.
         clock: measures how long it took.
         through: what starts the command, if something has to stand between.
+        limit: bytes of the output that are kept, from its beginning and its end.
     """
     argv = ("bash", "-c", command)
     started = clock()
     status: int | None = None
-    output = _Output()
+    output = _Output(limit)
     process = await sandbox.start(
         ("bash", "-c", 'exec 2>&1; exec "$@"', "bash", *through, *argv), spec
     )
@@ -63,10 +71,36 @@ async def run_command(
     return FinishedCommand(argv, status, said, clock() - started)
 
 
+def left_behind(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Read files that a command left, which has ended; only plain files of a bounded size.
+
+    Args:
+        folder: a folder that was writable inside; nothing in it is followed anywhere.
+        names: names right below it.
+    """
+    return dict(_left_behind(folder, names))
+
+
+def _left_behind(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for name in names:
+        try:
+            fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            continue
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(REPORT_LIMIT + 1)
+        if len(data) <= REPORT_LIMIT:
+            yield name, data
+
+
 class _Output:
     """The head and the tail of what a command prints, in bounded memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._head = bytearray()
         self._tail = bytearray()
         self._missing = 0
@@ -77,10 +111,10 @@ class _Output:
                 chunk = await process.stdout.receive()
             except anyio.EndOfStream:
                 return
-            room = OUTPUT_LIMIT // 2 - len(self._head)
+            room = self._limit // 2 - len(self._head)
             self._head += chunk[: max(room, 0)]
             self._tail += chunk[max(room, 0) :]
-            surplus = len(self._tail) - OUTPUT_LIMIT // 2
+            surplus = len(self._tail) - self._limit // 2
             if surplus > 0:
                 del self._tail[:surplus]
                 self._missing += surplus

@@ -12,10 +12,11 @@ from orchestrator.delivery import deliver_branch
 from orchestrator.errors import DeliveryRefused
 from orchestrator.events import BranchIntended, BranchSet, Event, Reviewed, RunFinished
 from orchestrator.outcomes import Outcomes
-from orchestrator.records import DiffStat, Outcome, OutcomeStatus, Run, Verdict
+from orchestrator.records import SECRETS_GATE, DiffStat, Outcome, OutcomeStatus, Run, Verdict
 from orchestrator.repository import Repository
 from orchestrator.workflow import Required, Work, evidence_of, lacking
 
+KEPT_BACK = "it holds a secret, so make no branch of it: revoke the secret; the work is under"
 UNTESTED = "nothing was tested: no gate executed a test"
 
 
@@ -104,12 +105,18 @@ class Conclusion:
     async def _kept(
         self, status: OutcomeStatus, judged: Judged, error: str, hint: str = ""
     ) -> Outcome:
+        leaky = any(one.gate == SECRETS_GATE and one.state == "failed" for one in judged.verdicts)
+        where = (
+            f"{KEPT_BACK} {self.head}"
+            if leaky
+            else f"the work is kept: git branch NAME {self.head}"
+        )
         outcome = self._outcomes.of(
             status,
             judged.words,
             commit=judged.work.commit,
             error=error,
-            hint=hint or f"the work is kept: git branch NAME {self.head}",
+            hint=hint or where,
             notes=judged.notes,
         )
         return await self.finished(await self.with_work(outcome, judged), judged.work)

@@ -17,6 +17,9 @@ from orchestrator.errors import At, ConfigError
 from orchestrator.settings import Config, RoutingSettings
 
 SIZE_LIMIT = 1024 * 1024
+OWN = ".orchestrate/config.yaml"
+SHARED = "config.yaml"
+"""Where a repository keeps its settings; the second only counts with the key ``orchestrate``."""
 DEPTH_LIMIT = 16
 SCALARS: dict[type, str] = {
     str: "text",
@@ -39,13 +42,21 @@ LIMITS = {"limits": ("usd", "turns", "minutes"), "review": ("usd", "turns")}
 """Keys that a repository may lower, and not raise."""
 
 
-def load(*, user: Path | None, repository: Path | None, explicit: Path | None = None) -> Config:
+def load(
+    *,
+    user: Path | None,
+    repository: Path | None,
+    explicit: Path | None = None,
+    committed: Mapping[str, bytes] | None = None,
+) -> Config:
     """Load the configuration from all its levels; nearer ones win key by key.
 
     Args:
         user: the user's own file.
         repository: top folder of the repository under work, whose file may tighten, not loosen.
         explicit: a file named on the command line; it counts as the user's.
+        committed: the repository's settings files as a commit has them, instead of those in
+            ``repository``: what judges a branch is not the branch's to say.
 
     Raises:
         ConfigError: a file is broken, a key unknown, or a repository reaches too far.
@@ -53,9 +64,14 @@ def load(*, user: Path | None, repository: Path | None, explicit: Path | None = 
     config = Config()
     if user is not None and user.is_file():
         config = _merge(config, _compose(user), user, trusted=True)
-    found = repository_file(repository) if repository else None
+    found = repository_file(repository) if repository and committed is None else None
     if found is not None:
         config = _merge(config, _compose(found), found, trusted=False)
+    own = committed_file(committed) if committed else None
+    if own is not None:
+        name, data = own
+        path = Path(name)
+        config = _merge(config, _compose_text(_decoded(data, path), path), path, trusted=False)
     if explicit is not None:
         if not explicit.is_file():
             raise ConfigError(f"no such file: {explicit}")
@@ -113,28 +129,54 @@ def home_folder(environment: Mapping[str, str]) -> Path | None:
 
 def repository_file(top: Path) -> Path | None:
     """Return the repository's own settings; a ``config.yaml`` counts only when it says so."""
-    own = top / ".orchestrate" / "config.yaml"
+    own = top / OWN
     if own.is_file():
         return own
-    shared = top / "config.yaml"
+    shared = top / SHARED
     if not shared.is_file() or shared.stat().st_size > 1024 * 1024:
         return None
     text = shared.read_text(encoding="utf-8", errors="replace")
-    says_so = any(line.partition(":")[0] == "orchestrate" for line in text.splitlines())
-    return shared if says_so else None
+    return shared if _says_so(text) else None
+
+
+def committed_file(files: Mapping[str, bytes]) -> tuple[str, bytes] | None:
+    """Return the repository's own settings among files of a commit, by the rule for a checkout."""
+    if OWN in files:
+        return OWN, files[OWN]
+    data = files.get(SHARED, b"")
+    if len(data) > SIZE_LIMIT or not _says_so(data.decode("utf-8", "replace")):
+        return None
+    return SHARED, data
+
+
+def _says_so(text: str) -> bool:
+    return any(line.partition(":")[0] == "orchestrate" for line in text.splitlines())
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not valid YAML text: {error}", at=At(str(path))) from None
 
 
 def _compose(path: Path) -> yaml.Node | None:
+    try:
+        return _compose_text(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not valid YAML text: {error}", at=At(str(path))) from None
+
+
+def _compose_text(text: str, path: Path) -> yaml.Node | None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        text = path.read_text(encoding="utf-8")
         _refuse_bombs(text, path, loader)
         return yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = At(str(path), mark.line + 1, mark.column + 1) if mark else At(str(path))
         raise ConfigError(f"not valid YAML: {error.problem}", at=at) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML text: {error}", at=At(str(path))) from None
 
 

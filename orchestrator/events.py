@@ -13,7 +13,7 @@ from typing import Literal
 import orjson
 
 from orchestrator.rebuilding import build
-from orchestrator.records import AgentDefinition, Outcome, Review, Run, Usage, Verdict
+from orchestrator.records import SECRETS_GATE, AgentDefinition, Outcome, Review, Run, Usage, Verdict
 
 AUTHOR = "author"
 """The session of the agent that works on the issue."""
@@ -211,8 +211,10 @@ class GateJudged:
 
     @property
     def key(self) -> str:
-        over = f"/{self.base}" if self.base else ""
-        return f"gate/{self.verdict.gate}/{self.verdict.tree}{over}"
+        verdict, over = self.verdict, f"/{self.base}" if self.base else ""
+        if verdict.gate == SECRETS_GATE:
+            over += f"/{verdict.commit}"  # it reads the way to the tree, not the tree alone
+        return f"gate/{verdict.gate}/{verdict.tree}{over}"
 
 
 @dataclass(frozen=True, slots=True)

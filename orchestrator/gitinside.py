@@ -5,6 +5,7 @@ What it says comes from inside: it is bounded in size and in time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,6 +63,22 @@ class GitInside:
         """
         argv = ["read-tree", "--reset", "-u", commit]
         await self._run("the checkout for the gates failed", argv, b"", lambda _: None)
+
+    async def take(self, commit: str, paths: Sequence[str]) -> None:
+        """Make files of a fresh checkout as they are in another commit.
+
+        Args:
+            commit: where they are taken from; what it does not have is removed.
+            paths: files of either commit.
+
+        Raises:
+            WorkspaceError: it failed, or took too long.
+        """
+        argv = ["--literal-pathspecs", "restore", f"--source={commit}", "--staged", "--worktree"]
+        argv += ["--pathspec-from-file=-", "--pathspec-file-nul"]
+        given = b"\0".join(map(os.fsencode, paths))
+        failed = "files of another commit could not be put in place"
+        await self._run(failed, argv, given, lambda _: None)
 
     async def _run(self, failed: str, argv: Sequence[str], given: bytes, take: Take) -> None:
         process = await self._sandbox.start(["git", "-C", self._work, *argv], self._spec)

@@ -11,7 +11,7 @@ import anyio
 from orchestrator.errors import JournalError, is_machine_fault, only
 from orchestrator.events import Event, GateJudged
 from orchestrator.ports import Change, Gate
-from orchestrator.records import Verdict
+from orchestrator.records import SECRETS_GATE, Verdict
 
 MOST = 4
 """Gates that judge at once, unless the settings say otherwise."""
@@ -93,6 +93,9 @@ def _known(gate: str, change: Change, events: Sequence[Event]) -> Verdict | None
     for event in events:
         if isinstance(event, GateJudged):
             verdict = event.verdict
-            if (verdict.gate, verdict.tree, event.base) == wanted:
+            if (verdict.gate, verdict.tree, event.base) != wanted:
+                continue
+            # The way to a tree can hold a secret that the tree no longer has.
+            if gate != SECRETS_GATE or verdict.commit == change.commit:
                 return verdict
     return None

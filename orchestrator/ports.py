@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from orchestrator.events import Event, Signal
 from orchestrator.records import (
+    Conditions,
     FileChange,
     Issue,
     ModelReply,
@@ -19,6 +20,8 @@ from orchestrator.records import (
     Verdict,
 )
 from orchestrator_tools.contract import StateChange, ToolResult, ToolSpec, ToolState
+
+PLAIN = Conditions()
 
 
 class ModelClient(Protocol):
@@ -235,11 +238,15 @@ class Change(Protocol):
         """Tell whether a command succeeds in a sandbox of the same kind, without the checkout."""
         ...
 
-    async def run(self, command: str, timeout_s: float) -> CommandRun:
+    async def run(
+        self, command: str, timeout_s: float, conditions: Conditions = PLAIN
+    ) -> CommandRun:
         """Run a shell command in a fresh sandbox, on a clean checkout of the commit."""
         ...
 
-    async def run_on_base(self, command: str, timeout_s: float) -> CommandRun:
+    async def run_on_base(
+        self, command: str, timeout_s: float, conditions: Conditions = PLAIN
+    ) -> CommandRun:
         """Run a shell command the same way on the base commit."""
         ...
 
@@ -255,6 +262,10 @@ class CommandRun(Protocol):
     def output(self) -> str: ...
     @property
     def duration_s(self) -> float: ...
+    @property
+    def reports(self) -> Mapping[str, bytes]:
+        """Return what was asked for of its temporary folder, as far as it was left there."""
+        ...
 
 
 class Gate(Protocol):

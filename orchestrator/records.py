@@ -247,6 +247,40 @@ class SandboxSpec:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a gate's command finds, beside the checkout.
+
+    Attributes:
+        taking: changed paths that are as in the other of base and commit; one that is not there
+            is not here either.
+        environment: further variables; ``{tmp}`` in a value stands for the private temporary
+            folder.
+        reports: names in that folder that are read once everything inside has ended.
+        output: how many bytes of what is printed are kept.
+    """
+
+    taking: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    reports: tuple[str, ...] = ()
+    output: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the tests of one run; an expected failure counts as passed."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    deselected: int = 0
+
+    @property
+    def executed(self) -> int:
+        """Return how many ran."""
+        return self.passed + self.failed
+
+
 VerdictState = Literal["passed", "failed", "not_executed"]
 SECRETS_GATE = "secrets"
 """The gate whose failure means that the commit must not leave this machine, not even to be kept."""
@@ -271,6 +305,7 @@ class Verdict:
     commit: str = ""
     tree: str = ""
     person: bool = False
+    counts: Counts | None = None
 
 
 Severity = Literal["minor", "major", "critical"]

@@ -41,10 +41,11 @@ from orchestrator.records import (
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.session import Session
+from orchestrator.toolcode import boot_argv
 from orchestrator.toolserver import ToolServer
 from orchestrator.transcript import encode_head, encode_message, text_block
 from orchestrator.workflow import Work
-from orchestrator.workspaces import Shared, Workspace, boot_argv
+from orchestrator.workspaces import Shared, Workspace
 
 CHANGING = ("Write", "Edit", "Bash")
 """Tools that no reviewer has, whatever its file says."""

@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from orchestrator import prompts, toolbox, toolserver, workspaces
+from orchestrator import prompts, toolbox, toolcode, toolserver, workspaces
 from orchestrator.agent import Agent, Ending
 from orchestrator.conclusion import Conclusion, Judged
 from orchestrator.errors import (
@@ -103,7 +103,7 @@ class Runner:
         self._server = toolserver.ToolServer(
             means.sandbox,
             self._preparation.spec,
-            workspaces.boot_argv(means.sandbox),
+            toolcode.boot_argv(means.sandbox),
             prepare=self._prepare,
         )
         self._interrupted = False

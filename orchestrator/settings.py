@@ -95,6 +95,8 @@ class GateCommand:
     tests: bool = False
     """Whether it runs tests: then zero tests executed is a failure."""
     timeout_s: float = 900.0
+    new_only: bool = False
+    """Whether what it complains of on the base too is forgiven; not for tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,16 @@ class GateSettings:
     """Changed public names come with changed docs or docstrings, where there are any."""
     waivers: tuple[GateWaiver, ...] = ()
     commands: tuple[GateCommand, ...] = ()
+    against_base: bool = True
+    """Whether tests run on the base too: one that ran there and does not run now is a failure."""
+    detect_checks: bool = True
+    """Run linters, formatters and type checkers that the repository sets up; new errors fail."""
+    changed_tests: bool = True
+    """Whether changed code needs a test that fails on the base and passes now."""
+    coverage: bool = True
+    """Whether coverage of changed lines is judged, where the repository sets coverage.py up."""
+    coverage_above: float = 90.0
+    """The percentage of changed lines that has to be exceeded."""
     rounds: int = 2
     """How often a failed gate goes back to the agent."""
     parallel: int = 0

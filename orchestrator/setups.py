@@ -25,7 +25,8 @@ from orchestrator.ports import Clock, Sandbox
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.workspaces import Workspace, boot_argv
+from orchestrator.toolcode import boot_argv
+from orchestrator.workspaces import Workspace
 
 VERSION = 1
 """Of the form in which results are kept."""

@@ -16,25 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.checkout import check_out, hand_over
-from orchestrator.decoders import decoders
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
 from orchestrator.ports import Sandbox
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
+from orchestrator.toolcode import tool_environment, tool_mounts
 
 WORKSPACE, GIT, HOME, TMP = "/workspace", "/git", "/home/agent", "/tmp"
 INSIDE_ID = 1000
 """The user and group that files have inside, whoever they belong to on the host."""
-
-
-LOAD = """import sys
-from importlib.util import module_from_spec, spec_from_file_location
-spec = spec_from_file_location(
-    "orchestrator_tools", {file!r}, submodule_search_locations=[{folder!r}])
-sys.modules["orchestrator_tools"] = module_from_spec(spec)
-spec.loader.exec_module(sys.modules["orchestrator_tools"])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,22 +375,16 @@ class Workspace:
         self._guarded(self._complete)
         await self._git_inside().check_out(commit)
 
+    async def take_inside(self, commit: str, paths: Sequence[str]) -> None:
+        """Make files of the checkout as they are in another commit, before anything runs there.
+
+        Raises:
+            WorkspaceError: git inside fails or takes too long.
+        """
+        await self._git_inside().take(commit, paths)
+
     def _git_inside(self) -> GitInside:
         return GitInside(self._sandbox, self.spec(), self.layout.workspace)
-
-
-def tool_mounts() -> list[Mount]:
-    """Return the mounts that show the tool server's code inside, and what its decoder needs."""
-    import orchestrator_tools
-
-    own = str(Path(orchestrator_tools.__file__).parent)
-    shown = decoders(maps_paths=True).mounts
-    return [Mount(own, "/opt/orchestrator/orchestrator_tools"), *shown]
-
-
-def tool_environment(sandbox: Sandbox) -> Sequence[tuple[str, str]]:
-    """Return the environment that tells the tool server where its decoder is."""
-    return decoders(maps_paths=sandbox.maps_paths).environment
 
 
 def private_mounts(folder: Path) -> list[Mount]:
@@ -423,22 +409,3 @@ def git_identity(name: str) -> list[tuple[str, str]]:
     for number, (key, value) in enumerate(settings.items()):
         values += [(f"GIT_CONFIG_KEY_{number}", key), (f"GIT_CONFIG_VALUE_{number}", value)]
     return values
-
-
-def boot_argv(sandbox: Sandbox, program: str = "server") -> Sequence[str]:
-    """Return the command that starts one of the tools' own programs inside.
-
-    Args:
-        sandbox: where it will run.
-        program: ``server``, or ``relay``, which takes another command as its arguments.
-    """
-    import orchestrator_tools
-
-    if sandbox.maps_paths:
-        load = "import sys\nsys.path.insert(0, '/opt/orchestrator')"
-    else:
-        # The folder that the package lies in need not be readable inside.
-        own = str(Path(orchestrator_tools.__file__).parent)
-        load = LOAD.format(file=f"{own}/__init__.py", folder=own)
-    code = f"{load}\nfrom orchestrator_tools.{program} import main\nmain()"
-    return (sandbox.python, "-I", "-S", "-c", code)

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from orchestrator.assembly.judges import Listed
+from orchestrator.assembly.judges import Listed, gates_of
 from orchestrator.assembly.scratch import Scratch
 from orchestrator.assembly.surroundings import needs_of, shared_of
-from orchestrator.change import CommittedChange
+from orchestrator.change import CommittedChange, settings_files
 from orchestrator.checkout import hand_over
+from orchestrator.config import OWN, SHARED
 from orchestrator.errors import RepositoryRefused
 from orchestrator.gates.detect import DetectedTestsGate, candidate_of
 from orchestrator.judging import judge_change
-from orchestrator.ports import Sandbox
+from orchestrator.ports import Gate, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.records import Verdict
 from orchestrator.repository import Repository
@@ -60,7 +61,11 @@ class Judging:
     """Judges branches of one repository.
 
     Attributes:
+        config: the settings, with the repository's own as its checkout has them.
         emit: is told of each verdict as it comes.
+        given: a program's own gates.
+        reload: makes the settings anew, with the repository's own as a commit has them; None where
+            a program gave the settings.
     """
 
     repository: Repository
@@ -69,12 +74,13 @@ class Judging:
     sandbox: Sandbox
     environment: Mapping[str, str]
     emit: Emit
+    given: tuple[Gate, ...] = ()
+    reload: Callable[[Mapping[str, bytes]], Config] | None = None
 
-    async def judge(self, gates: list[Listed], branch: str, base: str) -> JudgedBranch:
-        """Let gates judge a branch.
+    async def judge(self, branch: str, base: str) -> JudgedBranch:
+        """Let gates judge a branch; which ones, and how, is what its base says.
 
         Args:
-            gates: who judges.
             branch: its name, or any name of a commit; empty means what is checked out.
             base: what it is a change of; empty means the default branch.
 
@@ -84,14 +90,16 @@ class Judging:
         """
         name, commit, since = await anyio.to_thread.run_sync(self._resolved, branch, base)
         await self.sandbox.check()
+        config = await anyio.to_thread.run_sync(self._config_of, since)
+        gates = await anyio.to_thread.run_sync(self.listed, config, since)
         needs = needs_of(
-            self.config,
+            config,
             state=self.state,
             repository=self.repository,
             sandbox=self.sandbox,
             environment=self.environment,
         )
-        shared, notes = self._shared(since)
+        shared, notes = self._shared(config, since)
         notes = (*notes, *(f"sandbox {self.sandbox.name}: {gap}" for gap in self.sandbox.gaps))
         with Scratch(self.state, self.repository) as folder:
             change = CommittedChange(
@@ -113,15 +121,32 @@ class Judging:
                 (),
                 self.emit,
                 number=1,
-                parallel=self.config.gates.parallel,
+                parallel=config.gates.parallel,
             )
         if await anyio.to_thread.run_sync(self.repository.is_dirty):
             notes = (*notes, "your uncommitted changes are not judged")
         return JudgedBranch(name, commit, since, change.tree, tuple(verdicts), notes)
 
-    def described(self, gates: list[Listed]) -> list[tuple[str, str]]:
+    def listed(self, config: Config, commit: str) -> list[Listed]:
+        """Return the gates that settings and the files of a base commit ask for."""
+        return gates_of(config, settings_files(self.repository, commit), self.given)
+
+    def described(self) -> list[tuple[str, str]]:
         """Return name and reason of each gate; for tests that are detected, how they are run."""
-        return [(one.gate.name, self._why(one)) for one in gates]
+        listed = self.listed(self.config, self.repository.located.head)
+        return [(one.gate.name, self._why(one)) for one in listed]
+
+    def _config_of(self, commit: str) -> Config:
+        """Return the settings, with the repository's own as a commit has them."""
+        if self.reload is None:
+            return self.config
+        entries = {
+            name: sha
+            for name, (mode, sha) in self.repository.entries(commit, OWN, SHARED).items()
+            if mode.startswith("100")
+        }
+        blobs = self.repository.blobs(list(entries.values()))
+        return self.reload(dict(zip(entries, blobs, strict=True)))
 
     def _why(self, listed: Listed) -> str:
         if not isinstance(listed.gate, DetectedTestsGate):
@@ -172,8 +197,8 @@ class Judging:
             hint="name it with --base",
         )
 
-    def _shared(self, commit: str) -> tuple[Shared, tuple[str, ...]]:
-        names = self.config.workspace.share
+    def _shared(self, config: Config, commit: str) -> tuple[Shared, tuple[str, ...]]:
+        names = config.workspace.share
         if not names:
             return Shared(), ()
         return shared_of(names, self.repository, commit, self.environment)

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from orchestrator import config as configuration
-from orchestrator import toolbox, toolserver, workspaces
+from orchestrator import toolbox, toolcode, toolserver, workspaces
 from orchestrator.assembly.machine import make_private, make_sandbox
 from orchestrator.assembly.scratch import Scratch, pin_of
 from orchestrator.assembly.surroundings import MB, hosts
@@ -190,7 +190,7 @@ async def open_toolbox(
             socket = await stack.enter_async_context(proxy.open(scratch))
             hand_over(socket, sandbox.owner)
             spec = opened(spec, socket)
-        server = toolserver.ToolServer(sandbox, lambda: spec, workspaces.boot_argv(sandbox))
+        server = toolserver.ToolServer(sandbox, lambda: spec, toolcode.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
         yield OpenToolbox(server, tools, inside, notes)
 
@@ -233,7 +233,7 @@ def _in_place(top: Path, scratch: Path, inside: str, sandbox: Sandbox) -> Sandbo
     # A link cannot be mounted over; where it leads does not exist inside.
     if (top / ".git").exists() and not (top / ".git").is_symlink():
         mounts.append(Mount(str(top / ".git"), f"{workspaces.WORKSPACE}/.git"))
-    mounts += [*workspaces.private_mounts(scratch), *workspaces.tool_mounts()]
+    mounts += [*workspaces.private_mounts(scratch), *toolcode.tool_mounts()]
     home = workspaces.HOME if sandbox.maps_paths else str(scratch / "home")
     tmp = workspaces.TMP if sandbox.maps_paths else str(scratch / "tmp")
     return SandboxSpec(
@@ -243,7 +243,7 @@ def _in_place(top: Path, scratch: Path, inside: str, sandbox: Sandbox) -> Sandbo
             ("HOME", home),
             ("TMPDIR", tmp),
             ("ORCHESTRATE_WORKSPACE", inside),
-            *workspaces.tool_environment(sandbox),
+            *toolcode.tool_environment(sandbox),
             *workspaces.git_identity("toolbox"),
         ),
     )
@@ -288,6 +288,6 @@ async def open_workspace(
         repository.set_ref(f"{pin_of(scratch)}base", commit)
         stack.callback(repository.delete_refs, pin_of(scratch))
         await anyio.to_thread.run_sync(workspace.create)
-        server = toolserver.ToolServer(sandbox, workspace.spec, workspaces.boot_argv(sandbox))
+        server = toolserver.ToolServer(sandbox, workspace.spec, toolcode.boot_argv(sandbox))
         await stack.enter_async_context(server.open())
         yield OpenWorkspace(workspace, server, repository)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.assembly.changegates import gates_of_changes
+from orchestrator.assembly.commandgates import gates_of_commands
 from orchestrator.errors import ConfigError
 from orchestrator.ports import Gate, ModelClient
 from orchestrator.prices import Model
@@ -24,31 +25,27 @@ class Listed:
     why: str
 
 
-def gates_of(config: Config, given: Sequence[Gate] = ()) -> list[Listed]:
-    """Return the gates that judge, in order.
+def gates_of(
+    config: Config, files: Mapping[str, bytes], given: Sequence[Gate] = ()
+) -> list[Listed]:
+    """Return the gates that judge one change, in order.
 
     Args:
         config: the settings.
-        given: a program's own, which judge after those of the settings.
+        files: the settings files of the base commit, which say what the repository sets up.
+        given: a program's own, which judge after all others.
 
     Raises:
         ConfigError: two have one name.
     """
     from orchestrator.gates.branch import BranchGate
-    from orchestrator.gates.command import CommandGate
-    from orchestrator.gates.detect import DetectedTestsGate
 
     settings = config.gates
     found: list[Listed] = []
     if settings.branch_name:
         found.append(Listed(BranchGate(), "gates.branch_name is true"))
     found += [Listed(gate, why) for gate, why in gates_of_changes(settings)]
-    for one in settings.commands:
-        gate = CommandGate(one.name, one.run, tests=one.tests, timeout_s=one.timeout_s)
-        found.append(Listed(gate, f"gates.commands: {one.run}"))
-    if settings.detect_tests and not any(one.tests for one in settings.commands):
-        why = "gates.detect_tests is true, and no command of gates.commands runs tests"
-        found.append(Listed(DetectedTestsGate(), why))
+    found += [Listed(gate, why) for gate, why in gates_of_commands(settings, files)]
     found += [Listed(gate, "given to Orchestrator(gates=...)") for gate in given]
     twice = [name for name, number in Counter(one.gate.name for one in found).items() if number > 1]
     if twice:

@@ -19,6 +19,7 @@ from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
 from orchestrator.assembly.surroundings import needs_of, shared_of
+from orchestrator.change import settings_files
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
@@ -244,7 +245,8 @@ class RepositoryPlans:
         return ()
 
     def _gates(self) -> list[Gate]:
-        return [one.gate for one in gates_of(self._config, self._given_gates)]
+        files = settings_files(self._repository, self._base)
+        return [one.gate for one in gates_of(self._config, files, self._given_gates)]
 
     def _judges(self, run: Run) -> Judges:
         settings = self._config.gates

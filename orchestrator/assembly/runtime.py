@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -27,7 +28,6 @@ from orchestrator.settings import Config
 
 if TYPE_CHECKING:
     from orchestrator.assembly.branches import JudgedBranch, Judging
-    from orchestrator.assembly.judges import Listed
     from orchestrator.events import Event
 
 
@@ -77,6 +77,7 @@ class Orchestrator:
         self._environment = dict(os.environ if environment is None else environment)
         self._journal: SqliteJournal | None = None
         self._plans: RepositoryPlans | None = None
+        self._reload: Callable[[Mapping[str, bytes]], Config] | None = None
 
     @classmethod
     def from_config(  # noqa: PLR0913 - what an embedder may choose
@@ -110,13 +111,15 @@ class Orchestrator:
             RepositoryRefused: ``repo`` is no repository that can be worked on.
         """
         repository = locate(Path(repo).absolute())
-        config = configuration.load(
+        levels = partial(
+            configuration.load,
             user=configuration.user_file(os.environ),
             repository=repository.top,
             explicit=Path(path) if path is not None else None,
         )
+        config = levels()
         folder = Path(state) if state is not None else configuration.state_folder(os.environ)
-        return cls(
+        made = cls(
             repository=repository,
             config=config,
             state=folder.absolute(),
@@ -127,6 +130,8 @@ class Orchestrator:
             agents=Path(agents) if agents is not None else None,
             gates=gates,
         )
+        made._reload = lambda committed: levels(committed=committed)
+        return made
 
     async def __aenter__(self) -> Self:
         """Open the journal."""
@@ -216,16 +221,11 @@ class Orchestrator:
             OrchestratorError: there is no such branch, or this machine cannot run the gates.
         """
         make_private(self._state)
-        return await self._judging().judge(self._listed(), branch, base)
+        return await self._judging().judge(branch, base)
 
     def gates(self) -> list[tuple[str, str]]:
         """Return name and reason of each gate that judges work in this repository, in order."""
-        return self._judging().described(self._listed())
-
-    def _listed(self) -> list[Listed]:
-        from orchestrator.assembly.judges import gates_of
-
-        return gates_of(self._config, self._gates)
+        return self._judging().described()
 
     def _judging(self) -> Judging:
         from orchestrator.assembly.branches import Judging
@@ -237,6 +237,8 @@ class Orchestrator:
             sandbox=self._sandbox or make_sandbox(self._config.sandbox, self._state),
             environment=self._environment,
             emit=self._tell,
+            given=self._gates,
+            reload=self._reload,
         )
 
     async def _tell(self, *events: Event) -> None:

@@ -9,11 +9,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.gates.command import verdict_of
+from orchestrator.gates.command import judge_tests
+from orchestrator.gates.suites import Suite, Suites, TestCommand, reporter_of
 from orchestrator.ports import Change
 from orchestrator.records import Verdict
 
 PYTHON_TEST = re.compile(r"(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$")
+CHOOSES = re.compile(r"(?:^|/)conftest\.py$|^vendor/")
+"""Files whose mere presence decides which runner is taken, or whether it can run."""
 MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 
 
@@ -38,57 +41,104 @@ class DetectedTestsGate:
 
     Args:
         timeout_s: seconds after which the tests are ended, and have failed.
+        against_base: whether they are run on the base too, to see which are lost.
+        suites: the test runs of this judging.
     """
 
     name = "tests"
 
-    def __init__(self, *, timeout_s: float = 900.0) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 900.0,
+        against_base: bool = True,
+        suites: Suites | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
+        self._against_base = against_base
+        self._suites = suites or Suites()
 
     async def judge(self, change: Change) -> Verdict:
         """Find the tests, run them and judge their end."""
-        names = await change.names()
-        files = await change.files()
-        candidate = candidate_of(names, files)
-        if candidate is None:
-            if candidate_of(await change.base_names(), files) is not None:
-                reason = "the tests that the project had are gone"
-                return dataclasses.replace(self._not_executed(change, reason), state="failed")
-            return self._not_executed(change, "no tests that could be told from the files")
-        if not await change.available(candidate.probe):
-            said = candidate.missing or f"{candidate.command!r} cannot be run inside"
-            return self._not_executed(change, said)
-        done = await change.run(candidate.command, self._timeout_s)
-        lacking = _lacking(done.output, names)
-        if done.exit_status and lacking:
-            before = await change.run_on_base(candidate.command, self._timeout_s)
-            if lacking & _lacking(before.output, names):
-                what = ", ".join(sorted(lacking))
-                return self._not_executed(change, f"dependencies are not installed inside: {what}")
-        return verdict_of(self.name, done, change, tests=True)
-
-    def _not_executed(self, change: Change, reason: str) -> Verdict:
-        return Verdict(
-            gate=self.name,
-            state="not_executed",
-            reason=reason,
-            commit=change.commit,
-            tree=change.tree,
+        found = await tests_of(change, self._timeout_s)
+        if isinstance(found, str):
+            verdict = not_executed(self.name, change, found)
+            return dataclasses.replace(verdict, state="failed") if found == GONE else verdict
+        now = await self._suites.now(change, found)
+        if now.done.exit_status:
+            what = await missing_inside(change, found, now, self._suites)
+            if what:
+                reason = f"dependencies are not installed inside: {what}"
+                return not_executed(self.name, change, reason)
+        return await judge_tests(
+            self.name, change, found, self._suites, against_base=self._against_base
         )
 
 
-def candidate_of(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:
+NONE = "no tests that could be told from the files"
+GONE = "the tests that the project had are gone"
+
+
+def not_executed(gate: str, change: Change, reason: str) -> Verdict:
+    """Return the verdict of a gate that could not look."""
+    return Verdict(
+        gate=gate, state="not_executed", reason=reason, commit=change.commit, tree=change.tree
+    )
+
+
+async def tests_of(change: Change, timeout_s: float) -> TestCommand | str:
+    """Tell how the tests of a change are run; a text says why they cannot be run here."""
+    names, before, files = await change.names(), await change.base_names(), await change.files()
+    candidate = candidate_of(names, files, before)
+    if candidate is None:
+        return NONE if candidate_of(before, files) is None else GONE
+    if not await change.available(candidate.probe):
+        return candidate.missing or f"{candidate.command!r} cannot be run inside"
+    return TestCommand(candidate.command, timeout_s, reporter_of(candidate.command))
+
+
+async def missing_inside(change: Change, tests: TestCommand, now: Suite, suites: Suites) -> str:
+    """Name the modules that neither the commit nor the base finds; empty where there are none.
+
+    What fails for another reason than on the base is no matter of what is installed.
+    """
+    names = await change.names()
+    lacking = _lacking(now.done.output, names)
+    if not lacking:
+        return ""
+    before = await suites.before(change, tests)
+    if _failures(now) - _failures(before) or not lacking & _lacking(before.done.output, names):
+        return ""
+    return ", ".join(sorted(lacking))
+
+
+def _failures(suite: Suite) -> set[tuple[str, str, str]]:
+    cases = suite.report.cases if suite.report is not None else ()
+    return {(one.file, one.owner, one.name) for one in cases if one.ended == "failed"}
+
+
+def candidate_of(
+    names: Sequence[str], files: Mapping[str, bytes], before: Sequence[str] = ()
+) -> Candidate | None:
     """Tell how a project's tests are run.
 
     Args:
         names: all paths of the commit.
         files: contents of the settings files at the top of the base commit.
+        before: all paths of the base: a runner that has tests there is not changed for another.
     """
-    for find in (_python, _node, _go, _cargo):
-        found = find(names, files)
-        if found is not None:
-            return found
-    return None
+    finders = (_python, _node, _go, _cargo)
+    for find in finders if before else ():
+        if find(before, files) is not None:
+            return find(_set_up_as(before, names), files)
+    found = (find(names, files) for find in finders)
+    return next((one for one in found if one is not None), None)
+
+
+def _set_up_as(before: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the paths of a commit, with the base's when it comes to what chooses a runner."""
+    chosen = [name for name in before if CHOOSES.search(name)]
+    return [*(name for name in names if not CHOOSES.search(name)), *chosen]
 
 
 def _python(names: Sequence[str], files: Mapping[str, bytes]) -> Candidate | None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gates.counting import executed_tests
+from orchestrator.gates.counting import counted, executed_tests
+from orchestrator.records import Counts
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,24 @@ def test_any_output_can_be_read(output: str) -> None:
     """Whatever is printed, the count is none or not negative."""
     count = executed_tests(output)
     assert count is None or count >= 0
+
+
+@pytest.mark.parametrize(
+    ("output", "counts"),
+    [
+        ("== 1 failed, 2 passed, 3 skipped, 4 deselected, 1 xfailed in 1.0s ==\n", Counts(3, 1, 3, 4)),
+        ("Ran 5 tests in 0.1s\n\nFAILED (failures=1, errors=1, skipped=2)\n", Counts(1, 2, 2)),
+        ("test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured\n", Counts(3, 1, 2)),
+        ("--- PASS: TestA (0.0s)\n    --- FAIL: TestA/x\n--- SKIP: TestB\nok  \ta\t0.1s\n", Counts(1, 1, 1)),
+        ("ok  \ta\t0.1s\nFAIL\tb\t0.1s\n", Counts(1, 1)),
+        ("# tests 5\n# pass 3\n# fail 1\n# skipped 1\n", Counts(3, 1, 1)),
+        ("Tests:       1 failed, 2 skipped, 1 todo, 5 passed, 9 total\n", Counts(5, 1, 3)),
+        (" Test Files  1 passed (1)\n      Tests  1 failed | 4 passed | 2 skipped (7)\n", Counts(4, 1, 2)),
+        ("No test files found, exiting with code 1\n", Counts()),
+        ("  3 passing (12ms)\n  2 pending\n  1 failing\n", Counts(3, 1, 2)),
+        ("nothing", None),
+    ],
+)  # fmt: skip
+def test_what_became_of_them(output: str, counts: Counts | None) -> None:
+    """Every runner's words for passed, failed, skipped and deselected are understood."""
+    assert counted(output) == counts

@@ -127,3 +127,19 @@ def test_python_comes_before_other_languages() -> None:
     """Of several kinds of tests Python's are run."""
     package = json.dumps({"scripts": {"test": "node --test"}})
     assert found("tests/test_a.py", package_json=package).command == f"{DISCOVER} -s tests"
+
+
+def test_the_base_chooses_the_runner() -> None:
+    """Files that a commit adds do not change one runner for another, nor hide the tests."""
+    node = {"package.json": json.dumps({"scripts": {"test": "node --test"}}).encode()}
+    base = ["package.json", "a.test.js"]
+    chosen = candidate_of([*base, "test_easy.py"], node, base)
+    assert chosen is not None and chosen.command == "node --test"
+    base = ["tests/test_a.py"]
+    chosen = candidate_of([*base, "conftest.py", "more/test_b.py"], {}, base)
+    assert chosen is not None
+    assert chosen.command == f"{DISCOVER} -s tests && {DISCOVER} -s more"
+    assert candidate_of(["a.py"], {}, base) is None
+    assert candidate_of(["test_a.py", "conftest.py"], {}, ["a.py"]) == Candidate(
+        PYTEST, "python3 -c 'import pytest'"
+    )

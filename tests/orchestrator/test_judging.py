@@ -20,7 +20,7 @@ from orchestrator.errors import (
 from orchestrator.events import Event, GateJudged
 from orchestrator.judging import judge_change
 from orchestrator.ports import Change
-from orchestrator.records import Verdict
+from orchestrator.records import SECRETS_GATE, Verdict
 from orchestrator.testing import MemoryJournal
 from tests.builders import a_verdict
 
@@ -275,3 +275,14 @@ async def test_not_executed_stays_so() -> None:
     """What was not executed has not passed."""
     found, _ = await judge(Says("one", a_verdict(state="not_executed", reason="no runner")))
     assert found[0].state == "not_executed"
+
+
+async def test_secrets_are_looked_for_in_every_commit_anew() -> None:
+    """The way to a tree can hold a secret that the tree has not: that gate's verdict is by commit."""
+    secrets, other = Says(SECRETS_GATE), Says("other")
+    _, events = await judge(secrets, other)
+    again, more = await judge(secrets, other, events=events, commit="d" * 40)
+    assert (secrets.asked, other.asked) == (2, 1)
+    assert [one.commit for one in again] == ["d" * 40, "b" * 40]
+    await judge(secrets, other, events=[*events, *more], commit="d" * 40)
+    assert (secrets.asked, other.asked) == (2, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from orchestrator import Verdict
@@ -37,6 +39,29 @@ async def test_a_failed_gate_goes_back_and_then_passes(stage: Stage) -> None:
     assert (outcome.status, outcome.turns) == ("done", 4)
     assert {one.state for one in outcome.verdicts if one.gate != "migrations"} == {"passed"}
     assert git(stage.repo, "show", f"{BRANCH}:NOTES.md") == "a note"
+
+
+async def test_code_without_a_test_goes_back(stage: Stage) -> None:
+    """Changed code that no test proves is sent back, until a test fails on the base."""
+    more = "echo 'SHOP = 1' >> shop/pricing.py"
+    test = (
+        "import unittest, shop.pricing\nclass T(unittest.TestCase):\n"
+        "    def test_shop(self):\n        self.assertEqual(shop.pricing.SHOP, 1)\n"
+    )
+    Path(stage.repo, "shop/pricing.py").write_text(
+        Path(stage.repo, "shop/pricing.py").read_text().replace("amount > ", "amount >= ")
+    )
+    git(stage.repo, "commit", "--quiet", "--all", "--message", "mended")
+    outcome = await stage.play(
+        says("", ("Bash", {"command": more})),
+        says("Done."),
+        says("", ("Write", {"file_path": "tests/test_more.py", "content": test})),
+        says("Tested."),
+    )
+    (told,) = stage.prompts("gates")
+    assert "code is changed (shop/pricing.py), and no test is added or changed" in told
+    assert outcome.status == "done", outcome
+    assert "test_shop failed on the base, and passed now" in verdict(stage, "changed-tests").reason
 
 
 async def test_gates_that_keep_failing_end_the_run(stage: Stage) -> None:

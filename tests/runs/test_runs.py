@@ -30,7 +30,7 @@ from tests.runs.stage import MEND, NOTE, Stage, mended
 pytestmark = pytest.mark.asyncio
 
 TURN = ["RequestIntended", "ModelReplied", "ToolsReturned"]
-GATES = 9
+GATES = 10
 ENDED = ["Collected", *["GateJudged"] * GATES, "BranchIntended", "BranchSet", "RunFinished"]
 
 

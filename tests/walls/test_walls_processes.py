@@ -19,8 +19,9 @@ from orchestrator.assembly.machine import make_private, make_sandbox
 from orchestrator.errors import WorkspaceError
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.toolbox import Toolbox
+from orchestrator.toolcode import boot_argv, tool_mounts
 from orchestrator.toolserver import Ask, ToolServer
-from orchestrator.workspaces import boot_argv, private_mounts, tool_mounts
+from orchestrator.workspaces import private_mounts
 from orchestrator_tools.contract import ToolState
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import done, python, sh

@@ -1,0 +1,1 @@
+"""Gates on real repositories, with the real tools, behind real walls."""
