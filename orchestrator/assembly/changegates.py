@@ -16,13 +16,14 @@ def gates_of_changes(settings: GateSettings) -> list[tuple[Gate, str]]:
     from orchestrator.gates.size import SizeGate
     from orchestrator.gates.unfinished import UnfinishedGate
 
-    waivers = settings.waivers
+    waivers, size = settings.waivers, settings.size
+    bounded = bool(size.lines or size.files or size.binary_kb)
     protected = ProtectedPathsGate(paths=settings.protected_paths, waivers=waivers)
     kept = KeptChecksGate(suppressions=settings.suppressions, waivers=waivers)
     asked: list[tuple[str, bool, Gate]] = [
         ("secrets", settings.secrets, SecretsGate(waivers=waivers)),
         ("protected", settings.protected, protected),
-        ("size", True, SizeGate(settings.size, waivers=waivers)),
+        ("size", bounded, SizeGate(settings.size, waivers=waivers)),
         ("unfinished", settings.unfinished, UnfinishedGate(waivers=waivers)),
         ("tests_kept", settings.tests_kept, kept),
         ("migrations", settings.migrations, MigrationsGate(waivers=waivers)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,7 @@ async def test_sent_back_twice_and_then_done(stage: Stage) -> None:
     assert "## tests:" in first and "## no-notes: NOTES.md is there" in first
     assert "## tests:" not in second and "This is the last try." in second
     assert gate.commits == [one.commit for one in stage.all(Collected)]
-    assert [one.state for one in outcome.verdicts] == ["passed"] * 3
+    assert "failed" not in {one.state for one in outcome.verdicts}
     assert git(stage.repo, "rev-parse", BRANCH) == outcome.commit
     assert {name for name, (seen, _) in stages(stage).items() if not seen} == {"review"}
 
@@ -113,11 +114,12 @@ async def test_a_gate_speaks_for_itself_alone(stage: Stage) -> None:
     stage.settings("gates: {rounds: 0}\n")
     outcome = await stage.play(says("", NOTE), says("Done."), gates=[Lies()])
     assert outcome.status == "gate_failed"
-    assert {one.gate: one.state for one in outcome.verdicts} == {
-        "branch-name": "passed",
-        "tests": "failed",
-        "lies": "passed",
-    }
+    states = {one.gate: one.state for one in outcome.verdicts}
+    assert (states["branch-name"], states["tests"], states["lies"]) == (
+        "passed",
+        "failed",
+        "passed",
+    )
     assert len({one.tree for one in outcome.verdicts}) == 1
 
 
@@ -191,7 +193,7 @@ def test_runs_show_tells_the_stages(orchestrate: CommandLine) -> None:
     assert orchestrate.run("issue", "1").returncode == 0
     run = orchestrate.run("runs", "list").stdout.split()[0]
     shown = orchestrate.run("runs", "show", run).stdout
-    assert "  stage     gates: seen (2 passed)" in shown
+    assert re.search(r"  stage     gates: seen \(\d+ passed, not executed: migrations\)", shown)
     assert "  stage     review: not seen (not reviewed)" in shown
     assert '"stage": "deliver"' in orchestrate.run("runs", "show", run, "--json").stdout
 

@@ -41,6 +41,12 @@ def judged(line: CommandLine, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+def of(found: dict[str, Any], gate: str) -> dict[str, Any]:
+    """Return the verdict of one gate."""
+    (verdict,) = [one for one in found["verdicts"] if one["gate"] == gate]
+    return dict(verdict)
+
+
 def test_a_branch_that_passes(line: CommandLine) -> None:
     """A right branch ends with 0; the table names commit, base, and what each gate saw."""
     done = line.run("gates", "run", "--branch", MENDED)
@@ -49,8 +55,12 @@ def test_a_branch_that_passes(line: CommandLine) -> None:
     base = git(line.repo, "rev-parse", "main")
     first, *rows = done.stdout.splitlines()
     assert first == f"{MENDED} at {head[:12]}, a change of {base[:12]}"
-    assert [row.split()[:2] for row in rows] == [["passed", "branch-name"], ["passed", "tests"]]
-    assert "3 tests executed" in rows[1]
+    told = [(*row.split()[:2],) for row in rows]
+    assert told[0] == ("passed", "branch-name")
+    assert {("passed", "secrets"), ("passed", "tests"), ("passed", "changed-tests")} <= set(told)
+    assert [row for row in rows if "3 tests executed" in row] == [
+        rows[told.index(("passed", "tests"))]
+    ]
 
 
 def test_a_branch_that_fails(line: CommandLine) -> None:
@@ -69,7 +79,7 @@ def test_what_is_printed_for_programs(line: CommandLine) -> None:
     assert found["commit"] == git(line.repo, "rev-parse", MENDED)
     assert found["tree"] == git(line.repo, "rev-parse", f"{MENDED}^{{tree}}")
     assert found["base"] == git(line.repo, "rev-parse", "main")
-    tests = found["verdicts"][1]
+    tests = of(found, "tests")
     assert (tests["gate"], tests["state"], tests["tests"]) == ("tests", "passed", 3)
     assert tests["argv"][-1] == "python3 -m unittest discover -s tests -t ."
     assert (tests["commit"], tests["tree"]) == (found["commit"], found["tree"])
@@ -106,7 +116,8 @@ def test_a_branch_without_an_issue(line: CommandLine) -> None:
     git(line.repo, "branch", "mine", MENDED)
     code, found = judged(line, "--branch", "mine")
     assert code == 1
-    assert [one["state"] for one in found["verdicts"]] == ["failed", "passed"]
+    failed = [one["gate"] for one in found["verdicts"] if one["state"] == "failed"]
+    assert failed == ["branch-name"]
     assert "feature/NUMBER-" in found["verdicts"][0]["reason"]
 
 
@@ -118,7 +129,7 @@ def test_what_was_not_executed(line: CommandLine) -> None:
     git(line.repo, "branch", "--force", "main", "HEAD~0")
     git(line.repo, "commit", "--quiet", "--allow-empty", "--message", "more")
     code, found = judged(line)
-    assert (code, found["verdicts"][1]["state"]) == (0, "not_executed")
+    assert (code, of(found, "tests")["state"]) == (0, "not_executed")
     assert judged(line, "--strict")[0] == 1
 
 
@@ -179,16 +190,44 @@ def test_the_gates_are_listed_with_reasons(line: CommandLine) -> None:
     done = line.run("gates", "list")
     assert done.returncode == 0, done.stderr
     rows = [row.split(None, 1) for row in done.stdout.splitlines()]
-    assert [name for name, _ in rows] == ["branch-name", "lint", "tests"]
-    assert "gates.commands: make lint" in rows[1][1]
-    assert "would run: python3 -m unittest discover -s tests -t ." in rows[2][1]
+    names = [name for name, _ in rows]
+    assert names == [
+        *("branch-name", "secrets", "protected-paths", "size", "unfinished", "tests-kept"),
+        *("migrations", "docs", "lint", "tests", "changed-tests"),
+    ]
+    why = dict(rows)
+    assert "gates.commands: make lint" in why["lint"]
+    assert "would run: python3 -m unittest discover -s tests -t ." in why["tests"]
     listed = json.loads(line.run("gates", "list", "--json").stdout)
-    assert [one["gate"] for one in listed] == ["branch-name", "lint", "tests"]
+    assert [one["gate"] for one in listed] == names
 
 
 def test_no_gates(line: CommandLine) -> None:
     """Where no gate is configured both commands say that nothing is judged."""
-    settings(line, "gates: {branch_name: false, detect_tests: false}\n")
+    off = ["branch_name", "detect_tests", "secrets", "protected", "unfinished", "tests_kept"]
+    off += ["migrations", "docs", "changed_tests", "detect_checks", "coverage"]
+    values = ", ".join(f"{name}: false" for name in off)
+    settings(line, f"gates: {{{values}, size: {{lines: 0, files: 0, binary_kb: 0}}}}\n")
     assert "nothing is judged" in line.run("gates", "list").stdout
     done = line.run("gates", "run", "--branch", MENDED)
     assert done.returncode == 0 and "nothing was judged" in done.stdout
+
+
+def test_a_branch_cannot_switch_its_gates_off(line: CommandLine) -> None:
+    """What judges a branch is what its base's settings say, even where the branch is checked out."""
+    git(line.repo, "checkout", "--quiet", "-b", "feature/3-quiet")
+    own = line.repo / ".orchestrate"
+    own.mkdir()
+    off = "gates: {protected: false, detect_tests: false, changed_tests: false}\n"
+    (own / "config.yaml").write_text(off, encoding="utf-8")
+    git(line.repo, "add", ".orchestrate")
+    git(line.repo, "commit", "--quiet", "--message", "quiet")
+    code, found = judged(line)
+    assert code == 1
+    assert of(found, "tests")["state"] == "failed"
+    assert of(found, "protected-paths")["state"] == "failed"
+    git(line.repo, "branch", "--force", "main", "feature/3-quiet")
+    git(line.repo, "commit", "--quiet", "--allow-empty", "--message", "more")
+    code, found = judged(line)
+    assert code == 0, found
+    assert not {"tests", "protected-paths"} & {one["gate"] for one in found["verdicts"]}

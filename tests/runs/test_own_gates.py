@@ -44,9 +44,10 @@ def run_example(shop: Path, environment: dict[str, str]) -> list[str]:
 
 def test_objects_of_a_program(shop: Path, environment: dict[str, str]) -> None:
     """A program's own gates judge after those of the settings, and their verdicts are told."""
-    assert run_example(shop, environment) == [
-        "branch-name: passed: feature/1-a-cart-of-exactly-100-gets-no-discount",
-        "tests: passed: 6 tests executed",
+    first, *lines = run_example(shop, environment)
+    assert first == "branch-name: passed: feature/1-a-cart-of-exactly-100-gets-no-discount"
+    assert "tests: passed: 6 tests executed" in lines
+    assert lines[-3:] == [
         "small-enough: passed: 4 files",
         "no-prints: passed: no print is left",
         f"done {BRANCH}",
@@ -80,14 +81,13 @@ def test_commands_of_the_settings(orchestrate: CommandLine) -> None:
     found = {
         one["gate"]: (one["state"], one["tests"]) for one in json.loads(done.stdout)["verdicts"]
     }
-    assert found == {
-        "branch-name": ("passed", None),
-        "unit-tests": ("passed", 3),
-        "no-prints": ("passed", None),
-        "compiles": ("passed", None),
-    }
+    own = {"unit-tests": ("passed", 3), "no-prints": ("passed", None), "compiles": ("passed", None)}
+    assert own.items() <= found.items()
+    assert "tests" not in found
     pricing.write_text(f"{text}\nprint(DISCOUNT_FROM)\n", encoding="utf-8")
     git(shop, "commit", "--quiet", "--all", "--message", "a print")
     done = orchestrate.run(*arguments)
     assert done.returncode == 1
-    assert "pricing.py" in json.loads(done.stdout)["verdicts"][2]["details"]
+    verdicts = {one["gate"]: one for one in json.loads(done.stdout)["verdicts"]}
+    assert verdicts["no-prints"]["state"] == "failed"
+    assert "pricing.py" in verdicts["no-prints"]["details"]
