@@ -6,14 +6,17 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.agent import Patience
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.prices import Model
 from orchestrator.repository import Repository
-from orchestrator.review import ReviewMeans
 from orchestrator.workspaces import Shared
+
+if TYPE_CHECKING:
+    from orchestrator.review import ReviewMeans
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
@@ -27,12 +28,14 @@ from orchestrator.limits import Ledger
 from orchestrator.means import Means
 from orchestrator.ports import Gate
 from orchestrator.records import Outcome, Review, Run, Verdict
-from orchestrator.review import Reviewer, at_least
 from orchestrator.session import Session
 from orchestrator.setups import Setups
 from orchestrator.toolserver import ToolServer
 from orchestrator.workflow import Required
 from orchestrator.workspaces import Workspace
+
+if TYPE_CHECKING:
+    from orchestrator.review import Reviewer
 
 SENT_BACK = ("gates", "conflict", "review")
 """Causes of messages by which a round ends and another begins."""
@@ -177,6 +180,8 @@ class Rounds:
 
     def _send_findings(self, agent: Agent, standing: Standing, found: Review, left: int) -> None:
         merged = standing.work.base if standing.merged else ""
+        from orchestrator.review import at_least
+
         findings = at_least(found.floor, found.findings)
         agent.prompt(prompts.findings_message(findings, left, merged), "review")
 
@@ -269,6 +274,8 @@ class Rounds:
         means = self._means
         if means.judges.review is None:
             raise AssertionError("asked for where there is a review")
+        from orchestrator.review import Reviewer
+
         return Reviewer(
             run=self._run,
             means=means.judges.review,

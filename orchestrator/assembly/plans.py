@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -14,7 +15,6 @@ import orjson
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
 from orchestrator.assembly.clients import REPLAY, Clients
-from orchestrator.assembly.judges import gates_of, review_of
 from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
@@ -38,12 +38,14 @@ from orchestrator.records import (
 )
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
-from orchestrator.review import ReviewMeans
 from orchestrator.routing.route import known
 from orchestrator.runner import Runner
 from orchestrator.scheduler import Place, Wish
 from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
+
+if TYPE_CHECKING:
+    from orchestrator.review import ReviewMeans
 
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
 SUBMODULES = ".gitmodules"
@@ -245,6 +247,8 @@ class RepositoryPlans:
         return ()
 
     def _gates(self) -> list[Gate]:
+        from orchestrator.assembly.judges import gates_of
+
         files = settings_files(self._repository, self._base)
         return [one.gate for one in gates_of(self._config, files, self._given_gates)]
 
@@ -266,6 +270,9 @@ class RepositoryPlans:
             scripted: the recording that the author's replies come from; a reviewer whose model
                 nobody names is played from it too.
         """
+        if not self._config.review.enabled:
+            return None
+        from orchestrator.assembly.judges import review_of
 
         def model_of(agent: AgentDefinition, wanted: str | None) -> prices.Model:
             if scripted and wanted is None:

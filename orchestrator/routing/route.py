@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, NoRoute
 from orchestrator.records import AgentDefinition, Issue, Route, RouteChoice
-from orchestrator.routing.paths import path_hint
 
 if TYPE_CHECKING:
+    from orchestrator.routing.paths import Hint
     from orchestrator.routing.text import Ranked, TextRouter
 
 
@@ -130,11 +130,18 @@ class Router:
             agent = self._labels.get(label.casefold())
             if agent is not None:
                 return self._said(agent, "label", label)
-        hint = path_hint(issue, self._rules.paths)
+        hint = self._hint(issue)
         if hint is not None:
             detail = f"{hint.file} fits {hint.pattern}"
             return self._said(hint.agent, "path", detail, round(hint.share, 4))
         return None
+
+    def _hint(self, issue: Issue) -> Hint | None:
+        if not self._rules.paths:
+            return None
+        from orchestrator.routing.paths import path_hint
+
+        return path_hint(issue, self._rules.paths)
 
     def _said(self, agent: str, reason: str, detail: str, score: float = 1.0) -> Decision:
         name = known(agent, self._agents)

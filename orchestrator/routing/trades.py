@@ -75,15 +75,18 @@ class Lexicon:
         """Return the entries that a text has, the longest phrase first, and how often."""
         counts: Counter[str] = Counter()
         at, sequence = 0, words.sequence
+        entries, longest = self._entries, self._longest
         while at < len(sequence):
-            most = min(self._longest.get(sequence[at], 1), len(sequence) - at)
-            for length in range(most, 0, -1):
+            for length in range(longest.get(sequence[at], 1), 1, -1):
                 stems = " ".join(sequence[at : at + length])
-                if stems in self._entries:
+                if stems in entries:
                     counts[stems] += 1
-                    at += length - 1
+                    at += length
                     break
-            at += 1
+            else:
+                if sequence[at] in entries:
+                    counts[sequence[at]] += 1
+                at += 1
         for extra, count in words.extras.items():
             if extra in self._entries:
                 counts[extra] += count

@@ -117,6 +117,12 @@ class Words:
             self._take(word)
 
     def _take(self, word: str) -> None:
+        if word.isalpha() and word[1:].islower():  # as nearly all are
+            lower = word.lower()
+            stem = stem_of(lower)
+            self.sequence.append(stem)
+            self.spelled.setdefault(stem, lower)
+            return
         for end in ("'s", "\u2019s", "s'"):
             word = word.removesuffix(end)
         parts = [part for piece in JOINT.split(word) for part in CAMEL.split(piece) if part]

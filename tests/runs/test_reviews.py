@@ -214,7 +214,7 @@ async def test_hidden_characters_are_shown(stage: Stage) -> None:
 
 async def test_attributes_hide_nothing(stage: Stage) -> None:
     """A file that the author declares binary, or generated, is shown all the same."""
-    stage.settings(ON)
+    stage.settings(f"{ON}gates: {{protected: false}}\n")
     hide = ("Write", {"file_path": ".gitattributes", "content": "*.py -diff binary\n"})
     await stage.play(*mended(hide), judges())
     (text,) = texts(stage.model.requests[2].messages[0])
