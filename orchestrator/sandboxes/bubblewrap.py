@@ -157,7 +157,9 @@ class BubblewrapSandbox:
         finally:
             walls.close()
         written = tuple(mount.source for mount in spec.mounts if mount.writable)
-        return SandboxedProcess(process, bound, watchdog=self._watchdog, folders=written)
+        return SandboxedProcess(
+            process, bound, watchdog=self._watchdog, folders=written, leads=True
+        )
 
     def _users(self) -> tuple[str, ...]:
         if self.user is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,10 @@ class ContextFds:
             os.close(number)
 
 
+PROCESS_GROUP = 1 << 2
+"""PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, since Linux 6.9."""
+
+
 class SandboxedProcess:
     """A process behind the walls; when it is killed, everything inside ends with it.
 
@@ -49,6 +54,8 @@ class SandboxedProcess:
         folders: where it writes.
         ending: the signal that ends everything inside.
         end: ends what a signal does not reach, besides.
+        leads: whether the process leads a group of its own, which is ended with it: what it has
+            forked, but not yet bound to its own end, would stay for ever.
         closing: called once the process has ended, to remove what is left of it.
     """
 
@@ -61,12 +68,14 @@ class SandboxedProcess:
         folders: tuple[str, ...] = (),
         ending: signal.Signals = signal.SIGKILL,
         end: Callable[[], None] | None = None,
+        leads: bool = False,
         closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._process = process
         self._groups = groups or Groups()
         self._ending = ending
         self._end = end
+        self._leads = leads
         self._closing = closing
         # Popen.kill() may reap the process behind the event loop's back; a pidfd never does, and
         # it never means another process.
@@ -100,6 +109,8 @@ class SandboxedProcess:
 
     def kill(self) -> None:
         """End everything inside, at once."""
+        if self._leads:
+            self._end_group()
         self._signal(self._ending)
         if self._end is not None:
             self._end()
@@ -113,6 +124,19 @@ class SandboxedProcess:
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has ended a process inside for its memory."""
         return self._groups.ran_out_of_memory()
+
+    def _end_group(self) -> None:
+        """End the process's group; one whose leader is gone may be another's by now."""
+        if self._handle < 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL, None, PROCESS_GROUP)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                signal.pidfd_send_signal(self._handle, 0)  # an older kernel: it is still there
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._handle >= 0:

