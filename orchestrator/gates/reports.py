@@ -77,11 +77,16 @@ def read_report(data: bytes) -> TestReport:
     Raises:
         ReportBrokenError: it is no report.
     """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ReportBrokenError("it is no UTF-8, as every runner writes") from None
     # No runner declares anything; what is declared could make a small file a huge one.
-    if b"<!" in data:
+    if "<!" in text or "\0" in text:
         raise ReportBrokenError("it declares things, as no test runner does")
     try:
-        top = ET.fromstring(data)  # noqa: S314 - declarations are refused above
+        # As text: an encoding that the file names itself could hide a declaration.
+        top = ET.fromstring(text)  # noqa: S314 - declarations are refused above
         return TestReport(tuple(_cases(top)))
     except (ET.ParseError, ValueError, LookupError, RecursionError) as error:
         raise ReportBrokenError(f"it cannot be read: {str(error)[:200]}") from None

@@ -84,7 +84,6 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
         (b"<html/>", "begins with 'html'"),
         (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><testsuite>&a;</testsuite>', "declares"),
         (b"<testsuite><testcase></testsuite>", "cannot be read"),
-        (b"<?xml version='1.0' encoding='what'?><testsuite/>", "cannot be read"),
     ],
 )
 def test_what_is_no_report(data: bytes, why: str) -> None:
@@ -185,3 +184,24 @@ async def test_without_walls(project: Project, ground: Path) -> None:
     verdict = await project.judged(DetectedTestsGate(timeout_s=60), {"tests/test_b.py": test})
     assert (verdict.state, verdict.reason) == ("passed", "2 tests executed"), verdict.details
     assert git(project.top, "status", "--porcelain") == ""
+
+
+LAUGH = (
+    '<!DOCTYPE a [<!ENTITY b "ha">]><testsuites><testcase classname="&b;" name="x"/></testsuites>'
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LAUGH.encode("utf-16"),
+        LAUGH.encode("utf-16-be"),
+        b"<?xml version='1.0' encoding='cp037'?>" + LAUGH.encode("cp037"),
+        b"<?xml version='1.0' encoding='latin-1'?>" + LAUGH.encode(),
+    ],
+    ids=["utf-16", "without a mark", "an encoding of its own", "another"],
+)
+def test_no_encoding_hides_a_declaration(data: bytes) -> None:
+    """However a report is encoded, and whatever it says of that, nothing is declared in it."""
+    with pytest.raises(ReportBrokenError):
+        read_report(data)
