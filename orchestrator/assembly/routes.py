@@ -142,9 +142,9 @@ class IssueRouting:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Issues, and what decides who gets them."""
+    """Issues, each with its id as it was given, and what decides who gets them."""
 
-    issues: tuple[Issue, ...]
+    issues: tuple[tuple[str | float, Issue], ...]
     routing: IssueRouting
 
 
@@ -188,7 +188,7 @@ async def open_routing(
             f"{target!r} is no file, and {repo.absolute()} is in no repository with issues"
         )
     else:
-        issues = [await tracker.fetch(target)]
+        issues = [(target, await tracker.fetch(target))]
     clients = Clients(settings, environment)
     try:
         found = _alone(agents) if agents else agents_here(repo, environment, None).agents
@@ -198,13 +198,13 @@ async def open_routing(
         await clients.aclose()
 
 
-def issues_in(path: Path) -> list[Issue]:
-    """Read the issues of a file: one of markdown, or one or many of YAML or JSON.
+def issues_in(path: Path) -> list[tuple[str | float, Issue]]:
+    """Read the issues of a file, with their ids: one of markdown, or one or many of YAML or JSON.
 
     Raises:
         OrchestratorError: it cannot be read.
     """
-    from orchestrator.routing.listed import listed_issues
+    from orchestrator.routing.listed import identified_issues
     from orchestrator.trackers.markdown import issue_of
 
     try:
@@ -212,8 +212,9 @@ def issues_in(path: Path) -> list[Issue]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     if path.suffix == ".md":
-        return [issue_of(data, path.stem.partition("-")[0], str(path))]
-    return listed_issues(data, str(path))
+        key = path.stem.partition("-")[0]
+        return [(key, issue_of(data, key, str(path)))]
+    return identified_issues(data, str(path))
 
 
 def _is_file(target: str) -> bool:

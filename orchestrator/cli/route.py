@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from orchestrator.records import Issue
     from orchestrator.routing.route import Decision
 
+Given = str | float
+"""An issue's id, as a file has it."""
+
 SHOWN = 10
 """Agents that are told of each issue."""
 
@@ -57,15 +60,17 @@ def command(  # noqa: PLR0913 - one for each option
 
     from orchestrator.assembly.routes import open_routing
 
-    async def answers() -> list[tuple[Issue, Decision | str]]:
+    async def answers() -> list[tuple[Given, Decision | str]]:
         async with open_routing(
             target, repo=repo, agents=agents, routes=routes, config=config, environment=os.environ
         ) as opened:
-            return [(issue, await _decided(opened.routing, issue)) for issue in opened.issues]
+            return [
+                (given, await _decided(opened.routing, issue)) for given, issue in opened.issues
+            ]
 
     found = anyio.run(answers)
     if as_json:
-        _print_json([_row(issue, decision, explain=explain) for issue, decision in found])
+        _print_json([_row(given, decision, explain=explain) for given, decision in found])
     else:
         _show(found, explain=explain)
     return 1 if any(isinstance(decision, str) for _, decision in found) else 0
@@ -80,12 +85,12 @@ async def _decided(routing: IssueRouting, issue: Issue) -> Decision | str:
         return f"{error}; {error.hint}" if error.hint else str(error)
 
 
-def _row(issue: Issue, decision: Decision | str, *, explain: bool) -> dict[str, Any]:
+def _row(given: Given, decision: Decision | str, *, explain: bool) -> dict[str, Any]:
     if isinstance(decision, str):
         empty: dict[str, Any] = {"agent": None, "reason": "none", "score": 0.0, "ranked": []}
-        return {"id": issue.key} | empty | {"error": decision}
+        return {"id": given} | empty | {"error": decision}
     row: dict[str, Any] = {
-        "id": issue.key,
+        "id": given,
         "agent": decision.agent,
         "reason": decision.reason,
         "score": decision.score,
@@ -125,17 +130,17 @@ def _explained(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _show(found: Sequence[tuple[Issue, Decision | str]], *, explain: bool) -> None:
+def _show(found: Sequence[tuple[Given, Decision | str]], *, explain: bool) -> None:
     from orchestrator.sinks.plain import line
 
-    for issue, decision in found:
+    for given, decision in found:
         if isinstance(decision, str):
-            click.echo(f"{line(issue.key, 24):<12} {'error':<24} {line(decision, 300)}")
+            click.echo(f"{line(str(given), 24):<12} {'error':<24} {line(decision, 300)}")
             continue
         agent = decision.agent or "a person"
         why = f"{decision.reason}{': ' if decision.detail else ''}{decision.detail}"
         score = f"{decision.score:.2f}"
-        click.echo(f"{line(issue.key, 24):<12} {line(agent, 40):<24} {score}  {line(why, 200)}")
+        click.echo(f"{line(str(given), 24):<12} {line(agent, 40):<24} {score}  {line(why, 200)}")
         if explain:
             for told in _reasons(decision):
                 click.echo(f"{'':<12} {line(told, 300)}")

@@ -13,11 +13,17 @@ from orchestrator.records import Issue
 
 SIZE_LIMIT = 64 * 1024 * 1024
 DEPTH_LIMIT = 20
+IDS = ("id", "key", "number")
 HINT = "an issue is a mapping with id, title, body, labels, assignee; a file has one or a list"
 
 
 def listed_issues(data: bytes, file: str) -> list[Issue]:
-    """Read issues; keys that say nothing of routing are passed over.
+    """Read issues, as ``identified_issues`` does, without their ids as they were given."""
+    return [issue for _, issue in identified_issues(data, file)]
+
+
+def identified_issues(data: bytes, file: str) -> list[tuple[str | float, Issue]]:
+    """Read issues, each with its id as it was given; what says nothing of routing is passed by.
 
     Args:
         data: YAML, of which JSON is a part.
@@ -30,7 +36,19 @@ def listed_issues(data: bytes, file: str) -> list[Issue]:
         raise ConfigError(f"larger than {SIZE_LIMIT >> 20} MB", at=At(file))
     found = _read(data, file)
     items = found if isinstance(found, list) else [found]
-    return [_issue(item, number, file) for number, item in enumerate(items, 1)]
+    return [
+        (_given(item, number), _issue(item, number, file)) for number, item in enumerate(items, 1)
+    ]
+
+
+def _given(item: object, number: int) -> str | float:
+    """Return the id as the file has it, number or text; where it has none, its place."""
+    if isinstance(item, Mapping):
+        for name in IDS:
+            if item.get(name) is not None:
+                value: str | float = item[name]
+                return value
+    return str(number)
 
 
 def _read(data: bytes, file: str) -> Any:
@@ -76,7 +94,7 @@ def _issue(item: object, number: int, file: str) -> Issue:
     if not isinstance(item, Mapping):
         raise ConfigError(f"issue {number} is no mapping", at=At(file), hint=HINT)
     where = f"issue {number}"
-    key = _text(item, ("id", "key", "number"), where, file) or str(number)
+    key = _text(item, IDS, where, file) or str(number)
     title = _text(item, ("title",), where, file)
     body = _text(item, ("body", "description"), where, file)
     if not title and not body:

@@ -95,6 +95,14 @@ def test_a_list_is_answered_in_its_order(place: Place) -> None:
     assert all(0 <= row["score"] <= 1 for row in rows)
 
 
+def test_ids_come_back_as_they_were_given(place: Place) -> None:
+    """Numbers stay numbers, texts stay texts, and an issue without an id has its place."""
+    text = "- {id: 7, title: A}\n- {id: '7', title: A}\n- {title: A}\n- {number: 3, title: A}\n"
+    (place.folder / "ids.yaml").write_text(text, encoding="utf-8")
+    rows = place.rows("--agents", "roster", "ids.yaml")
+    assert [row["id"] for row in rows] == [7, "7", "3", 3]
+
+
 def test_the_roster_is_the_folder_alone(place: Place) -> None:
     """With ``--agents`` no other agent is chosen, not even a bundled one that fits better."""
     issue = "- {title: Kubernetes deployment fails, body: The Dockerfile of the CI pipeline.}"
