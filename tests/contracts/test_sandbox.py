@@ -31,13 +31,14 @@ from tests.walls.outside import descriptors, eventually, processes_with
 
 USER = 61_341
 IMAGE = "tools:1"
+STAND_IN = "a stand-in for docker"
 KINDS = (
     "bubblewrap",
     "bubblewrap, another user",
     "landlock",
     "docker",
     "podman",
-    "a stand-in for docker",
+    STAND_IN,
     "external",
     "none",
 )
@@ -86,7 +87,7 @@ def walls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     settings = SandboxSettings(backend="bubblewrap")
     if kind in ENGINES:
         settings = real_engine(kind)
-    elif kind == "a stand-in for docker":
+    elif kind == STAND_IN:
         folder = a_stand_in(tmp_path / "engine", request.getfixturevalue("bwrap"))
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         settings = SandboxSettings(backend="container", engine="docker", image=IMAGE)
@@ -295,6 +296,8 @@ async def test_killing_while_the_walls_are_built_leaves_nothing(
     walls: Walls, tmp_path: Path
 ) -> None:
     """A process that is killed while it is still being started leaves none of its helpers."""
+    if walls.kind == STAND_IN:
+        pytest.skip("NOT TESTED: what a killed stand-in leaves is its own, not an engine's")
     mark = f"marker-{secrets.token_hex(8)}"
     sleeper = ("bash", "-c", "exec sleep 600", mark)
     for number in range(20):
