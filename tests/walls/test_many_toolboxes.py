@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -108,6 +109,7 @@ async def test_many_toolboxes_leave_nothing(
 ) -> None:
     """After many calls from concurrent toolboxes no process, descriptor or folder is left."""
     await crowd(tmp_path, state, 1, 5)
+    gc.collect()  # what tests before this one left open is not ours to count
     opened, below = descriptors(), watch_over.below(os.getpid())
     kept = sorted(state.rglob("*"))
     many = tmp_path / "many"
@@ -116,7 +118,7 @@ async def test_many_toolboxes_leave_nothing(
     await eventually(
         lambda: set(watch_over.below(os.getpid())) <= set(below), "all processes have ended"
     )
-    assert descriptors() == opened
+    assert descriptors() <= opened
     assert sorted(state.rglob("*")) == kept
 
 
