@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import anyio.to_thread
 
+from orchestrator.gates import pysource
 from orchestrator.ports import Change
 from orchestrator.records import FileChange
 
@@ -167,12 +168,7 @@ def meaning(source: bytes) -> str | None:
 
 def parsed(source: bytes) -> ast.Module | None:
     """Parse a source file that may be hostile; None where that cannot be done."""
-    if len(source) > PARSED:
-        return None
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    return None if len(source) > PARSED else pysource.parsed(source)
 
 
 def is_text(node: ast.stmt) -> bool:

@@ -71,7 +71,7 @@ def source_of(data: bytes) -> Source:
     return Source(text, odd)
 
 
-def parsed(text: str) -> ast.Module | None:
+def parsed(text: str | bytes) -> ast.Module | None:
     """Parse a file; None where that cannot be done, for whatever reason."""
     if len(text) > PARSE_LIMIT:
         return None

@@ -30,8 +30,8 @@ def agents_of(name: str) -> dict[str, AgentDefinition]:
 def test_the_right_agent_is_found(name: str, rostered: str) -> None:
     """Of issues in other words than its roster's, three quarters go to the right agent at once.
 
-    Set ``two`` was looked at for nothing but this figure; the others were there while the lexicon
-    was written.
+    Of set ``two`` only totals were looked at; the others were there while the lexicon was written
+    and its weights were fitted.
     """
     names = yaml.safe_load((SETS / rostered / "names.yaml").read_text("utf-8"))
     old = {new: trade for trade, new in names.items()}
