@@ -34,9 +34,10 @@ USER_ONLY = ("sandbox", "models")
 
 USER_ONLY_KEYS = {
     "model": ("client",),
+    "delivery": ("push", "remote", "token_env", "rescue"),
     "workspace": ("pack_limit_mb", "share", "setup_allow", "setup_minutes"),
 }
-"""Keys that a repository may not set: what may come out, what is shown, what may be reached."""
+"""Keys that a repository may not set: what may come out and whereto, what is shown and reached."""
 
 LIMITS = {"limits": ("usd", "turns", "minutes"), "review": ("usd", "turns")}
 """Keys that a repository may lower, and not raise."""

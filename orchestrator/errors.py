@@ -151,6 +151,12 @@ class DeliveryRefused(WorkspaceError):
     exit_code = 3
 
 
+class RemoteUnavailable(OrchestratorError):
+    """A remote cannot be reached or does not take the credentials; the same may succeed later."""
+
+    exit_code = 5
+
+
 class RepositoryRefused(WorkspaceError):
     """The repository cannot be worked on, for a reason that its owner can mend."""
 

@@ -94,6 +94,7 @@ class Run:
 
     Attributes:
         base_ref: the user's branch that the run started from; empty where HEAD was on none.
+        continues: the pull request whose feedback this run works on, if that is its task.
     """
 
     run_id: str
@@ -107,6 +108,7 @@ class Run:
     model: str
     scripted: bool = False
     base_ref: str = ""
+    continues: Continued | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +428,10 @@ class Outcome:
     turns: int = 0
     error: str = ""
     hint: str = ""
+    pushed: str = ""
+    """Remote and branch that the commit was pushed to."""
+    pull_request: str = ""
+    """Its address."""
     scripted: bool = False
     notes: tuple[str, ...] = ()
     reviews: tuple[Review, ...] = ()

@@ -204,6 +204,23 @@ class Repository:
                 removed += int(words[1]) if words[1].isdigit() else 0
         return DiffStat(files=files, added=added, removed=removed)
 
+    # -- remotes ---------------------------------------------------------------------------
+
+    def remote_address(self, name: str) -> str:
+        """Return where a remote is pushed to, as the settings have it; empty where it has none."""
+        for key in ("pushurl", "url"):
+            done = self._git("config", "--get-all", f"remote.{name}.{key}", check=False)
+            lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+            if lines:
+                return lines[0]
+        return ""
+
+    def was_fetched(self, remote: str, commit: str) -> bool:
+        """Tell whether a branch of the remote, as it was last seen, holds a commit."""
+        prefix = f"refs/remotes/{remote}/"
+        asked = ("for-each-ref", "--count=1", f"--contains={commit}", prefix)
+        return bool(self._git(*asked, check=False).stdout.strip())
+
     # -- refs ------------------------------------------------------------------------------
 
     def ref(self, name: str) -> str:

@@ -223,6 +223,36 @@ class TrackerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """What becomes of work that was let through, beyond a branch in the repository here."""
+
+    push: bool = False
+    """Whether the branch is pushed. User level only."""
+    remote: str = "origin"
+    """The remote's name, or its address. User level only."""
+    token_env: str = ""
+    """Variable that holds a token for an https remote; else your own git credentials, or those of
+    the code host. User level only."""
+    pull_request: Literal["draft", "ready", "none"] = "none"
+    """Whether a pull request is opened for the pushed branch, and how."""
+    base: str = ""
+    """The branch it is to be merged into; empty means the one that the run started from."""
+    labels: tuple[str, ...] = ()
+    """Labels that it gets."""
+    reviewers: tuple[str, ...] = ()
+    """Logins that are asked to review it."""
+    rescue: bool = False
+    """Whether work that was not let through is pushed as ``rescue/...``; never where the gate for
+    secrets has not passed it. User level only."""
+    feedback_rounds: int = 3
+    """How many runs may go on with one pull request's comments and failed checks."""
+    timeout_s: float = 300.0
+    """How long one git command with the remote may take."""
+    claim_hours: float = 24.0
+    """How long an issue counts as taken by a run that says nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceSettings:
     """The agent's private copy of the repository."""
 
@@ -255,6 +285,7 @@ class Config:
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
 
     def run_limits(self) -> Limits:
         """Return the limits of one run."""
