@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from orchestrator.pullrequests import Comment
 from orchestrator_tools.contract import Block
 
 OutcomeStatus = Literal[
@@ -59,6 +60,9 @@ class Issue:
     url: str = ""
     assigned_to_people: bool = False
     """Whether assignees are logins of people, which name no agent by themselves."""
+    comments: tuple[Comment, ...] = ()
+    association: str = ""
+    """How the tracker names the author's tie to the project, like ``MEMBER``."""
 
 
 CLOSED = frozenset({"closed", "done", "resolved"})

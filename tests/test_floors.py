@@ -21,6 +21,7 @@ FLOORS = {
     "shell": 1.1,
     "permissions": 1.2,
     "header": 1.1,
+    "pullrequests": 1.1,
     "records": 1.2,
     "rebuilding": 1.0,
     "prices": 1.3,
@@ -40,6 +41,7 @@ FLOORS = {
     "patches": 1.85,
     "settings": 1.85,
     "config": 1.9,
+    "forge": 1.9,
     "toolserver": 1.9,
     "toolcode": 1.6,
     "agent": 2,
@@ -50,6 +52,7 @@ FLOORS = {
     "definitions": 2,
     "models": 2,
     "trackers": 2,
+    "hosts": 2,
     "sandboxes": 2,
     "egress": 2,
     "journals": 2,
@@ -77,12 +80,17 @@ FLOORS = {
     "cli": 7,
     "__init__": 7,
 }
-ADAPTERS = {"models", "trackers", "sandboxes", "gates", "journals", "sinks"}
+ADAPTERS = {"models", "trackers", "hosts", "sandboxes", "gates", "journals", "sinks"}
 DECODER = "tools/orchestrator_tools/decoder.py"
 """Runs as a process of its own, with a read-only folder of packages for it."""
 VENDORS = {
     "anthropic": {"orchestrator/models/anthropic_sdk.py"},
-    "httpx2": {"orchestrator/models/messages.py", "orchestrator/models/anthropic_sdk.py"},
+    "httpx2": {
+        "orchestrator/models/messages.py",
+        "orchestrator/models/anthropic_sdk.py",
+        "orchestrator/forge/client.py",
+    },
+    "cryptography": {"orchestrator/forge/app.py"},
     "git": {"orchestrator/repository.py"},
     "frontmatter": {"orchestrator/header.py"},
     "yaml": {
