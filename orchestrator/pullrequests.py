@@ -122,3 +122,19 @@ class Feedback:
     sha: str = ""
     pending: int = 0
     left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A pull request that a run goes on with.
+
+    Attributes:
+        round: how many runs have gone on with it, this one included.
+        feedback: what waited for an answer when the run began.
+    """
+
+    number: str
+    url: str
+    branch: str
+    round: int
+    feedback: Feedback

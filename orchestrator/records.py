@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from orchestrator.pullrequests import Comment
+from orchestrator.pullrequests import Comment, Continued
 from orchestrator_tools.contract import Block
 
 OutcomeStatus = Literal[

@@ -91,7 +91,7 @@ class Remote:
         timeout_s: how long one command may take.
     """
 
-    def __init__(  # noqa: PLR0913 - what it takes to reach a remote
+    def __init__(
         self,
         repository: Repository,
         name: str,
@@ -242,7 +242,9 @@ class Remote:
 
     # -- what went wrong -------------------------------------------------------------------
 
-    def _refused(self, branch: str, commit: str, said: _Said) -> DeliveryRefused | RemoteUnavailable:
+    def _refused(
+        self, branch: str, commit: str, said: _Said
+    ) -> DeliveryRefused | RemoteUnavailable:
         flags = [line for line in said.output.splitlines() if line.startswith("!")]
         why = flags[0].rpartition("\t")[2] if flags else ""
         remote = " ".join(
@@ -311,7 +313,7 @@ class Remote:
                 settings |= {
                     "credential.helper": "",  # the user's own are not told of our secret
                     f"credential.{self.url.origin}.helper": (
-                        f'!f() {{ test "$1" = get && cat <&{reader}; }}; f'
+                        f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'
                     ),
                 }
             env = environment(
