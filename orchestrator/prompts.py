@@ -7,11 +7,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from orchestrator.pullrequests import Continued, Feedback
 from orchestrator.records import AgentDefinition, Finding, Issue, Verdict
 
 GUIDANCE_LIMIT = 32 * 1024
 DETAILS_LIMIT = 12_000
 SLUG_LIMIT = 50
+FEEDBACK_LIMIT = 20_000
 CHANGE_LIMIT = 200_000
 FILE_LIMIT = 60_000
 """Characters of a change, and of one file's part in it, that a reviewer is shown."""
@@ -48,6 +50,12 @@ Give your judgement by one call of the tool `verdict`, and in no other way: it e
 No findings means that you object to nothing.
 """
 
+FEEDBACK = """\
+Work on it was delivered as a pull request, and your workspace is at its branch's last commit. \
+What people and checks have said of it since is your task now. See to each point: mend what is \
+right; where one is wrong, or only a question, say why at the end, and leave the code. Your last \
+words are published as the answer."""
+
 ASK_VERDICT = """\
 There is no verdict yet. Call the tool `verdict` with your summary and your findings; an empty \
 list of findings means that you object to nothing."""
@@ -62,7 +70,12 @@ def system_prompt(agent: AgentDefinition) -> str:
 
 
 def first_message(
-    issue: Issue, *, branch: str, guidance: str = "", notes: Sequence[str] = ()
+    issue: Issue,
+    *,
+    branch: str,
+    guidance: str = "",
+    notes: Sequence[str] = (),
+    continued: Continued | None = None,
 ) -> str:
     """Return the first message of a run: the issue as quoted data, and what the repository asks.
 
@@ -71,6 +84,7 @@ def first_message(
         branch: the branch that is checked out.
         guidance: the repository's AGENTS.md or CLAUDE.md.
         notes: what else is worth knowing of this workspace.
+        continued: the pull request whose feedback is the task, if it is that.
     """
     parts = []
     if guidance:
@@ -80,9 +94,29 @@ def first_message(
     if issue.labels:
         head.append(f"Labels: {cleaned(', '.join(issue.labels))}")
     body = COMMENT.sub("", cleaned(issue.body)).strip()
-    parts.append(f"Resolve this issue:\n{quoted('issue', chr(10).join([*head, '', body]))}")
+    task = "Resolve this issue" if continued is None else "The issue that this is about"
+    parts.append(f"{task}:\n{quoted('issue', chr(10).join([*head, '', body]))}")
+    if continued is not None:
+        parts += _feedback(continued.feedback)
     parts.append("\n".join([f"You are on branch {branch}.", *notes]))
     return "\n\n".join(parts)
+
+
+def _feedback(feedback: Feedback) -> list[str]:
+    """Say what is to be done about a pull request, with what was said there as quoted data."""
+    parts = [FEEDBACK]
+    for number, thread in enumerate(feedback.threads, 1):
+        rows = []
+        for one in thread.comments:
+            at = f" on {one.path}{f':{one.line}' if one.line else ''}" if one.path else ""
+            body = COMMENT.sub("", cleaned(one.body)).strip()
+            rows.append(f"{cleaned(one.author)}{cleaned(at)}:\n{body}")
+        text = "\n\n".join(rows)[-FEEDBACK_LIMIT:]
+        parts.append(f"Thread {number}:\n{quoted('comments', text)}")
+    for check in feedback.failed:
+        text = f"{check.name}: {check.conclusion}\n{check.summary}".strip()
+        parts.append(f"A check failed:\n{quoted('check', cleaned(text)[:DETAILS_LIMIT])}")
+    return parts
 
 
 def gate_message(verdicts: Sequence[Verdict], left: int, merged: str = "") -> str:

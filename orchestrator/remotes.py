@@ -85,7 +85,8 @@ class Remote:
     Args:
         repository: whose commits are pushed.
         name: the remote's name in git's settings, or an address.
-        login: gives name and secret for it; None leaves it to the user's own git.
+        login: gives name and secret for scheme, host and port of its address; None leaves it to
+            the user's own git.
         scratch: a folder for private directories.
         variables: the environment that proxies and certificates are taken from.
         timeout_s: how long one command may take.
@@ -97,7 +98,7 @@ class Remote:
         name: str,
         *,
         scratch: Path,
-        login: Callable[[], Awaitable[Login | None]] | None = None,
+        login: Callable[[str], Awaitable[Login | None]] | None = None,
         variables: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
@@ -160,7 +161,7 @@ class Remote:
         Args:
             branch: its short name.
             commit: what it becomes.
-            expected: what it has to be before; None takes whatever the commit continues.
+            expected: what it has to be at before; None takes whatever the commit continues.
 
         Raises:
             DeliveryRefused: the branch holds what the commit does not continue, or the remote's
@@ -229,6 +230,12 @@ class Remote:
             raise DeliveryRefused(
                 f"branch {branch} was deleted on {self.shown()} meanwhile", hint=hint
             )
+        if expected and current != expected:
+            raise DeliveryRefused(
+                f"branch {branch} on {self.shown()} was moved from {expected[:12]} to "
+                f"{current[:12]} meanwhile",
+                hint=hint,
+            )
         if not current:
             return
         known = await anyio.to_thread.run_sync(self._repository.has, current)
@@ -282,7 +289,7 @@ class Remote:
     async def _secret(self) -> Login | None:
         login = self.url.login
         if login is None and self._login is not None and self.url.kind in {"http", "https"}:
-            login = await self._login()
+            login = await self._login(self.url.origin)
         if login is None:
             return None
         if any(char in text for text in (login.user, login.secret) for char in "\r\n\0"):

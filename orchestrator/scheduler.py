@@ -12,9 +12,17 @@ from typing import Protocol
 import anyio
 import anyio.abc
 
-from orchestrator.errors import ConfigError, IssueNotReady, JournalError, NoSuchRun, only
+from orchestrator.errors import (
+    ConfigError,
+    IssueNotReady,
+    JournalError,
+    NoSuchRun,
+    OrchestratorError,
+    only,
+)
 from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
 from orchestrator.ports import EventSink, IssueTracker, RunJournal
+from orchestrator.pullrequests import Continued
 from orchestrator.records import (
     CLOSED,
     PARKED,
@@ -46,6 +54,7 @@ class Journal(Protocol):
     async def take_over(self, run: str) -> OwnedJournal: ...
     async def unfinished(self, repo: str, issue: str) -> str | None: ...
     async def done(self, repo: str, issue: str) -> tuple[Run, Outcome] | None: ...
+    async def last(self, repo: str, issue: str) -> Run | None: ...
     async def attempts(self, repo: str, issue: str) -> int: ...
     async def abandon(self, run: str) -> None: ...
 
@@ -71,11 +80,13 @@ class Place:
 
     Attributes:
         base_ref: the user's branch, by its full name; empty where HEAD is on none.
+        continues: the pull request whose feedback is the task, if it is that.
     """
 
     base: str
     base_ref: str
     branch: str
+    continues: Continued | None = None
 
 
 class Plans(Protocol):
@@ -105,6 +116,10 @@ class Plans(Protocol):
 
     async def place(self, issue: Issue) -> Place:
         """Return where the work starts from, and what it becomes."""
+        ...
+
+    async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:
+        """Return where work goes on with feedback, or None and what a person should know."""
         ...
 
     async def ready(self) -> None:
@@ -164,24 +179,41 @@ class Scheduler:
         if unfinished is not None and not wish.new:
             return await self.resume(unfinished, wish)
         done = None if wish.new else await self._journal.done(self._plans.repo, key)
-        if done is not None and await self._plans.holds(done[1].commit):
-            return await self._told_again(*done)
-        issue = await self._tracker.fetch(key)
+        told = done if done is not None and await self._plans.holds(done[1].commit) else None
+        issue = await self._issue(key, told)
+        place, note = await self._going_on(issue, wish)
+        if told is not None and place is None:
+            return await self._told_again(*told, note)
         await self._require_ready(issue)
         if unfinished is not None:
             # Taken over first, so that a process that still works on it is told apart and refused.
             await self._journal.take_over(unfinished)
             await self._journal.abandon(unfinished)
         await self._plans.ready()
-        run, agent = await self._planned(issue, wish)
+        run, agent = await self._planned(issue, wish, place)
         journal = await self._journal.begin(run)
         return await self._work(run, agent, journal, RunStarted(run, agent))
 
-    async def _told_again(self, run: Run, outcome: Outcome) -> Outcome:
+    async def _issue(self, key: str, told: tuple[Run, Outcome] | None) -> Issue:
+        """Return an issue; one that is done here need not be there any more."""
+        try:
+            return await self._tracker.fetch(key)
+        except OrchestratorError:
+            if told is None:
+                raise
+            return told[0].issue
+
+    async def _going_on(self, issue: Issue, wish: Wish) -> tuple[Place | None, str]:
+        if wish.new:
+            return None, ""
+        last = await self._journal.last(self._plans.repo, issue.key)
+        return await self._plans.going_on(issue, last)
+
+    async def _told_again(self, run: Run, outcome: Outcome, note: str = "") -> Outcome:
         """Return the outcome of a run that is done; what may have been cut off is completed."""
         await self._plans.finished(run, outcome)
         await self._tracker.report(run.issue, outcome)
-        notes = (*outcome.notes, DONE_BEFORE)
+        notes = (*outcome.notes, DONE_BEFORE, *([note] if note else []))
         if not await self._plans.holds(f"refs/heads/{outcome.branch}"):
             notes = (*notes, f"its branch is gone; to have it again: {_branch_again(outcome)}")
         return dataclasses.replace(outcome, notes=notes)
@@ -213,7 +245,9 @@ class Scheduler:
         )
         return await self._work(run, started.agent, journal, RunResumed(journal.epoch, run))
 
-    async def _planned(self, issue: Issue, wish: Wish) -> tuple[Run, AgentDefinition]:
+    async def _planned(
+        self, issue: Issue, wish: Wish, place: Place | None
+    ) -> tuple[Run, AgentDefinition]:
         route = await self._plans.route(issue, wish.agent, self._tracker)
         agent = self._plans.roster()[route.agent]
         model, scripted = self._plans.model_for(agent, wish.model)
@@ -222,7 +256,7 @@ class Scheduler:
             turns = min(limits.turns or agent.max_turns, agent.max_turns)
             limits = dataclasses.replace(limits, turns=turns)
         run_id = f"{issue.key}-{secrets.token_hex(4)}"
-        place = await self._plans.place(issue)
+        place = place or await self._plans.place(issue)
         attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1
         run = Run(
             run_id=run_id,
@@ -236,6 +270,7 @@ class Scheduler:
             model=model,
             scripted=scripted,
             base_ref=place.base_ref,
+            continues=place.continues,
         )
         self._plans.require_price(run)
         return run, agent

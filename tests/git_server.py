@@ -158,14 +158,20 @@ class _Backend(BaseHTTPRequestHandler):
             return  # whoever asked was killed
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that were killed while they asked."""
+
+
 @contextmanager
 def git_server(folder: Path) -> Iterator[GitServer]:
     """Serve a folder of bare repositories on a free port."""
     folder.mkdir(parents=True, exist_ok=True)
     state = GitServer(folder)
     backend = type("Backend", (_Backend,), {"state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), backend)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), backend)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

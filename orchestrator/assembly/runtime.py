@@ -17,7 +17,7 @@ from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import EventSink, Gate, IssueTracker, ModelClient, Sandbox
+from orchestrator.ports import CodeHost, EventSink, Gate, IssueTracker, ModelClient, Sandbox
 from orchestrator.records import (
     PARKED,
     Outcome,
@@ -49,6 +49,7 @@ class Orchestrator:
         client: asks the model; None makes one from the settings.
         agents: a folder of agent files that wins over all others.
         gates: your own, which judge after those of the settings; any object that fits ``Gate``.
+        host: where pull requests are; any object that fits ``CodeHost``.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -64,7 +65,9 @@ class Orchestrator:
         agents: Path | None = None,
         environment: Mapping[str, str] | None = None,
         gates: Sequence[Gate] = (),
+        host: CodeHost | None = None,
     ) -> None:
+        self._host = host
         self._gates = tuple(gates)
         self._repository = repository
         self._config = config
@@ -92,6 +95,7 @@ class Orchestrator:
         sandbox_backend: str | None = None,
         agents: str | Path | None = None,
         gates: Sequence[Gate] = (),
+        host: CodeHost | None = None,
     ) -> Self:
         """Make one from the settings files.
 
@@ -105,6 +109,7 @@ class Orchestrator:
             agents: a folder of agent files that wins over all others.
             sandbox_backend: ``none`` gives up the walls, as the flag does.
             gates: your own, which judge after those of the settings.
+            host: where pull requests are.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -129,6 +134,7 @@ class Orchestrator:
             sandbox=make_sandbox(chosen_walls(config.sandbox, sandbox_backend), folder.absolute()),
             agents=Path(agents) if agents is not None else None,
             gates=gates,
+            host=host,
         )
         made._reload = lambda committed: levels(committed=committed)
         return made
@@ -146,6 +152,7 @@ class Orchestrator:
             agents=self._agents,
             environment=self._environment,
             gates=self._gates,
+            host=self._host,
         )
         return self
 
