@@ -82,8 +82,10 @@ def body_of(run: Run, outcome: Outcome, *, closes: bool) -> str:
     if outcome.verdicts:
         lines += ["### Gates", "", *_listed(gate_line(one) for one in outcome.verdicts), ""]
     lines += ["### Review", "", *_reviews(outcome), ""]
-    if outcome.evidence:
-        lines += ["### Evidence", "", *_listed(evidence_line(one) for one in outcome.evidence), ""]
+    # What has become of the delivery is not told in the midst of it: the same text comes out then.
+    seen = [evidence_line(one) for one in outcome.evidence if one.stage != "deliver"]
+    if seen:
+        lines += ["### Evidence", "", *_listed(seen), ""]
     if outcome.notes:
         lines += ["### Notes", "", *_listed(outcome.notes), ""]
     lines += ["### How it goes on", "", GOES_ON.format(key=plain(issue.key)), END]

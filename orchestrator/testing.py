@@ -131,6 +131,10 @@ class MemoryJournal:
         return list(self._events)
 
 
+def _nothing(_: str) -> None:
+    """Do nothing before a call."""
+
+
 class MemoryHost:
     """Pull requests in memory, kept as a code host keeps them.
 
@@ -154,7 +158,7 @@ class MemoryHost:
         self.comments: dict[tuple[str, str], str] = {}
         self.acts: list[tuple[str, str]] = []
         self.faults: dict[str, Exception] = {}
-        self.before: Callable[[str], None] = lambda _: None
+        self.before: Callable[[str], None] = _nothing
         self._address = address
         self._settings = dict(settings or {})
         self._threads: dict[str, list[Thread]] = {}
