@@ -12,7 +12,7 @@ class Comment:
 
     Attributes:
         association: how the service names the author's tie to the project, like ``MEMBER``.
-        trusted: whether the author may write to the project; others are never shown to a model.
+        trusted: whether the author may write to the project; of others the body is left out.
         path: the file that it is about, for a comment on a change.
         line: in that file; 0 means the file as a whole.
     """

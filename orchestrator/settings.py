@@ -216,10 +216,32 @@ class RoutingSettings:
 class TrackerSettings:
     """Where issues are."""
 
+    kind: Literal["markdown", "github", "gitlab", "jira", "linear"] = "markdown"
+    project: str = ""
+    """``owner/name`` or ``group/name``, the key of a Jira project or a Linear team; on GitHub and
+    GitLab empty means what ``origin`` names."""
+    labels: tuple[str, ...] = ()
+    """What issues carry that wait for work, in batches and when watching."""
+    priorities: Mapping[str, str] = field(default_factory=dict)
+    """A label, or a priority of the tracker, to the priority that is meant."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """A state of the tracker to ``open`` or ``closed``, where it does not say which it is."""
+    base_url: str = ""
+    """A server of your own. This and what follows is yours to say, never a repository's."""
+    allow_projects: tuple[str, ...] = ()
+    """Projects that a repository may name though its ``origin`` names another one, or none."""
+    token_command: str = ""
+    """A command that prints the credential; else it comes from a file, or the environment."""
+    token_file: str = ""
+    """A file that holds the credential, readable by you alone."""
+    app_id: str = ""
+    """A GitHub App, instead of a token."""
+    app_key_file: str = ""
+    """The App's private key, readable by you alone."""
     folder: str = "issues"
     """Folder of markdown issues, from the top of the repository."""
     write_back: bool = False
-    """Whether a report is appended to the issue's own file."""
+    """Whether a report is appended to the issue's own file, or written under it as a comment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Where pull requests are: one adapter a file."""
+"""Adapters of code hosts: where pull requests are."""
