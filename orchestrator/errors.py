@@ -102,6 +102,10 @@ class IssueNotReady(TrackerError):
     exit_code = 3
 
 
+class IssueTaken(IssueNotReady):
+    """Another orchestrator works on the issue."""
+
+
 class NoSuchRun(OrchestratorError):
     """There is no such run in the journal."""
 

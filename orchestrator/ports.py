@@ -155,6 +155,46 @@ class CodeHost(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """Marks issues as taken, so that no two orchestrators work on one."""
+
+    async def claim(self, issue: str, run: str) -> bool:
+        """Take an issue for a run, or renew that; tells whether it is this run's now.
+
+        Raises:
+            TrackerError: nobody can tell.
+        """
+        ...
+
+    async def release(self, issue: str, run: str) -> None:
+        """Give an issue back; where it is another run's, nothing is changed.
+
+        Raises:
+            TrackerError: the tracker does not take it.
+        """
+        ...
+
+
+class Board(Protocol):
+    """Notes under an issue that orchestrators leave for each other."""
+
+    async def notes(self, issue: str) -> Sequence[tuple[str, str]]:
+        """Return marker and text of each note of an account that may write, oldest first.
+
+        Raises:
+            TrackerError: they cannot be read to their end.
+        """
+        ...
+
+    async def note(self, issue: str, marker: str, text: str) -> None:
+        """Write a note, or edit the one that has the marker: it keeps its place.
+
+        Raises:
+            TrackerError: it cannot be written.
+        """
+        ...
+
+
 class ByteReader(Protocol):
     """One output of a process."""
 

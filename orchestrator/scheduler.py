@@ -6,6 +6,7 @@ import dataclasses
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,13 +16,14 @@ import anyio.abc
 from orchestrator.errors import (
     ConfigError,
     IssueNotReady,
+    IssueTaken,
     JournalError,
     NoSuchRun,
     OrchestratorError,
     only,
 )
 from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
-from orchestrator.ports import EventSink, IssueTracker, RunJournal
+from orchestrator.ports import Claims, EventSink, IssueTracker, RunJournal
 from orchestrator.pullrequests import Continued
 from orchestrator.records import (
     CLOSED,
@@ -154,6 +156,7 @@ class Scheduler:
         journal: where runs are kept.
         plans: agents, models, repository.
         sinks: are told of events and signals.
+        claims: marks issues as taken; None where nobody else works on them.
     """
 
     def __init__(
@@ -163,7 +166,9 @@ class Scheduler:
         journal: Journal,
         plans: Plans,
         sinks: Sequence[EventSink] = (),
+        claims: Claims | None = None,
     ) -> None:
+        self._claims = claims
         self._tracker = tracker
         self._journal = journal
         self._plans = plans
@@ -190,9 +195,29 @@ class Scheduler:
             await self._journal.take_over(unfinished)
             await self._journal.abandon(unfinished)
         await self._plans.ready()
-        run, agent = await self._planned(issue, wish, place)
-        journal = await self._journal.begin(run)
+        run_id = f"{issue.key}-{secrets.token_hex(4)}"
+        await self._require_claim(issue.key, run_id)
+        try:
+            run, agent = await self._planned(issue, wish, place, run_id)
+            journal = await self._journal.begin(run)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._released(issue.key, run_id)
+            raise
         return await self._work(run, agent, journal, RunStarted(run, agent))
+
+    async def _require_claim(self, issue: str, run: str) -> None:
+        if self._claims is not None and not await self._claims.claim(issue, run):
+            raise IssueTaken(
+                f"another orchestrator works on issue {issue}",
+                hint="wait for it; a claim that nobody renews ends by itself",
+            )
+
+    async def _released(self, issue: str, run: str) -> None:
+        """Give the issue back; where that fails the claim ends by itself."""
+        if self._claims is not None:
+            with suppress(OrchestratorError):
+                await self._claims.release(issue, run)
 
     async def _issue(self, key: str, told: tuple[Run, Outcome] | None) -> Issue:
         """Return an issue; one that is done here need not be there any more."""
@@ -243,10 +268,11 @@ class Scheduler:
         run = dataclasses.replace(
             last, limits=self._plans.limits(wish, last.limits), model=model, scripted=scripted
         )
+        await self._require_claim(run.issue.key, run.run_id)
         return await self._work(run, started.agent, journal, RunResumed(journal.epoch, run))
 
     async def _planned(
-        self, issue: Issue, wish: Wish, place: Place | None
+        self, issue: Issue, wish: Wish, place: Place | None, run_id: str
     ) -> tuple[Run, AgentDefinition]:
         route = await self._plans.route(issue, wish.agent, self._tracker)
         agent = self._plans.roster()[route.agent]
@@ -255,7 +281,6 @@ class Scheduler:
         if agent.max_turns is not None and wish.limit_turns is None:
             turns = min(limits.turns or agent.max_turns, agent.max_turns)
             limits = dataclasses.replace(limits, turns=turns)
-        run_id = f"{issue.key}-{secrets.token_hex(4)}"
         place = place or await self._plans.place(issue)
         attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1
         run = Run(
@@ -324,6 +349,7 @@ class Scheduler:
             await self._park(outcome, run, journal, broadcast)
             return outcome
         await self._plans.finished(run, outcome)
+        await self._released(run.issue.key, run.run_id)
         await self._tracker.report(run.issue, outcome)
         return outcome
 

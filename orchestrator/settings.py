@@ -270,7 +270,10 @@ class DeliverySettings:
     """How many runs may go on with one pull request's comments and failed checks."""
     timeout_s: float = 300.0
     """How long one git command with the remote may take."""
-    claim_hours: float = 24.0
+    claim: bool = False
+    """Whether an issue is marked as taken while a run works on it: by a comment on GitHub, else
+    for this machine's state directory. User level only."""
+    claim_hours: float = 6.0
     """How long an issue counts as taken by a run that says nothing more."""
 
 

@@ -61,6 +61,7 @@ FLOORS = {
     "delivery": 3,
     "announcing": 3.1,
     "publishing": 3.2,
+    "claims": 2,
     "feedback": 3.3,
     "change": 3,
     "judging": 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from orchestrator import config as configuration
+from orchestrator.assembly.delivering import board_of
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.plans import RepositoryPlans
-from orchestrator.assembly.tracking import tracker_of
+from orchestrator.assembly.tracking import host_of, tracker_of
+from orchestrator.claims import FileClaims, NoteClaims
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
-from orchestrator.journals.owners import owner_of
+from orchestrator.journals.owners import is_alive, owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import CodeHost, EventSink, Gate, IssueTracker, ModelClient, Sandbox
+from orchestrator.ports import Claims, CodeHost, EventSink, Gate, IssueTracker, ModelClient, Sandbox
 from orchestrator.records import (
     PARKED,
     Outcome,
@@ -50,6 +53,7 @@ class Orchestrator:
         agents: a folder of agent files that wins over all others.
         gates: your own, which judge after those of the settings; any object that fits ``Gate``.
         host: where pull requests are; any object that fits ``CodeHost``.
+        claims: marks issues as taken; any object that fits ``Claims``.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -66,8 +70,10 @@ class Orchestrator:
         environment: Mapping[str, str] | None = None,
         gates: Sequence[Gate] = (),
         host: CodeHost | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self._host = host
+        self._claims = claims
         self._gates = tuple(gates)
         self._repository = repository
         self._config = config
@@ -96,6 +102,7 @@ class Orchestrator:
         agents: str | Path | None = None,
         gates: Sequence[Gate] = (),
         host: CodeHost | None = None,
+        claims: Claims | None = None,
     ) -> Self:
         """Make one from the settings files.
 
@@ -110,6 +117,7 @@ class Orchestrator:
             sandbox_backend: ``none`` gives up the walls, as the flag does.
             gates: your own, which judge after those of the settings.
             host: where pull requests are.
+            claims: marks issues as taken.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -135,6 +143,7 @@ class Orchestrator:
             agents=Path(agents) if agents is not None else None,
             gates=gates,
             host=host,
+            claims=claims,
         )
         made._reload = lambda committed: levels(committed=committed)
         return made
@@ -152,9 +161,15 @@ class Orchestrator:
             agents=self._agents,
             environment=self._environment,
             gates=self._gates,
-            host=self._host,
+            host=self._host or self._own_host(),
         )
         return self
+
+    def _own_host(self) -> CodeHost | None:
+        """Return the code host that the settings name, where anything is delivered to it."""
+        if self._config.delivery.pull_request == "none" and not self._config.delivery.push:
+            return None
+        return host_of(self._repository, self._config, self._environment)
 
     async def __aexit__(
         self,
@@ -264,6 +279,23 @@ class Orchestrator:
             journal=self._open_journal(),
             plans=plans,
             sinks=self._sinks,
+            claims=self._claims or self._own_claims(),
+        )
+
+    def _own_claims(self) -> Claims | None:
+        settings = self._config.delivery
+        if not settings.claim:
+            return None
+        board = board_of(self._repository, self._config, self._environment)
+        if board is not None:
+            return NoteClaims(board, hours=settings.claim_hours, clock=time.time)
+        return FileClaims(
+            self._state / "claims",
+            repo=self._repository.id,
+            hours=settings.claim_hours,
+            clock=time.time,
+            owner=owner_of(os.getpid()),
+            is_alive=is_alive,
         )
 
     def _open_journal(self) -> SqliteJournal:

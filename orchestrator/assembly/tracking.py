@@ -91,6 +91,17 @@ def host_of(
     return None
 
 
+def github_project(
+    repository: Repository, config: Config, environment: Mapping[str, str]
+) -> GitHubProject:
+    """Return the project on GitHub that a repository belongs to.
+
+    Raises:
+        ConfigError: a setting or the credential is missing, or does not fit.
+    """
+    return _github(repository, config.tracker, environment)
+
+
 def _markdown(repository: Repository, settings: TrackerSettings) -> IssueTracker:
     from orchestrator.trackers.markdown import MarkdownTracker
 

@@ -12,6 +12,7 @@ from orchestrator.deliveryevents import PullRequestSet, PushIntended
 from orchestrator.errors import (
     ConfigError,
     DeliveryRefused,
+    IssueTaken,
     RemoteUnavailable,
     TrackerError,
 )
@@ -472,3 +473,39 @@ async def test_new_leaves_the_pull_request_alone(scene: Scene) -> None:
     outcome = await scene.stage.play(*mended(NOTE), new=True)
     assert (outcome.status, outcome.branch) == ("done", f"{BRANCH}-2")
     assert [one.branch for one in scene.host.requests] == [BRANCH, f"{BRANCH}-2"]
+
+
+# -- who has an issue --------------------------------------------------------------------------
+
+
+async def test_an_issue_is_taken_while_it_is_worked_on(scene: Scene) -> None:
+    """Whoever else asks meanwhile is refused before paying; at the end the issue is free."""
+    scene.stage.settings("delivery: {claim: true}\n")
+    own = scene.stage.state / "claims"
+    seen: list[int] = []
+    script = Meddling(list(mended()), lambda: seen.append(len(list(own.glob("*.json")))))
+    outcome = await scene.stage.play(client=script)
+    assert (outcome.status, seen) == ("done", [1, 1])
+    assert list(own.glob("*.json")) == []
+
+
+class Theirs:
+    """Claims under which another orchestrator has everything."""
+
+    async def claim(self, issue: str, run: str) -> bool:
+        """Refuse."""
+        del issue, run
+        return False
+
+    async def release(self, issue: str, run: str) -> None:
+        """Do nothing."""
+        del issue, run
+
+
+async def test_somebody_else_has_it(scene: Scene) -> None:
+    """An issue that another orchestrator works on is not begun, and nothing is paid for."""
+    scene.stage.claims = Theirs()
+    with pytest.raises(IssueTaken):
+        await scene.done()
+    assert scene.stage.model.requests == []
+    assert scene.stage.kinds() == []
