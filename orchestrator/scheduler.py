@@ -67,6 +67,7 @@ class Wish:
 
     Attributes:
         new: whether an unfinished run of the issue is given up for a new attempt.
+        again: whether an issue whose run has ended otherwise than done is begun anew.
     """
 
     agent: str | None = None
@@ -74,6 +75,7 @@ class Wish:
     limit_usd: float | None = None
     limit_turns: int | None = None
     new: bool = False
+    again: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,8 @@ class Scheduler:
         place, note = await self._going_on(issue, wish)
         if told is not None and place is None:
             return await self._told_again(*told, note)
+        if place is None and not wish.again and await self._journal.last(self._plans.repo, key):
+            raise IssueNotReady(f"the last run of issue {key} has ended, and nothing new was said")
         await self._require_ready(issue)
         if unfinished is not None:
             # Taken over first, so that a process that still works on it is told apart and refused.

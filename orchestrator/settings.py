@@ -278,6 +278,18 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How ``orchestrate watch`` works on the issues that carry ``tracker.labels``."""
+
+    every_s: float = 60.0
+    """Seconds between two looks at the tracker."""
+    parallel: int = 2
+    """How many issues are worked on at once."""
+    attempts: int = 5
+    """How often in a row an issue may fail for a passing reason before it is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceSettings:
     """The agent's private copy of the repository."""
 
@@ -311,6 +323,7 @@ class Config:
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
 
     def run_limits(self) -> Limits:
         """Return the limits of one run."""

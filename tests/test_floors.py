@@ -80,6 +80,7 @@ FLOORS = {
     "collect": 3.5,
     "runner": 4,
     "scheduler": 5,
+    "watching": 5,
     "assembly": 6,
     "cli": 7,
     "__init__": 7,

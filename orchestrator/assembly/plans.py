@@ -339,6 +339,13 @@ class RepositoryPlans:
         except (OSError, WorkspaceError):
             return  # the outcome is in the journal; what is beside it is a convenience
 
+    async def given_up(self, run: str) -> None:
+        """Remove the workspaces and refs of a run that nobody goes on with."""
+        folder = self._state / "runs" / run
+        for place in (*folder.glob("place*"), folder / "gates"):
+            await anyio.to_thread.run_sync(remove_tree, place)
+        await anyio.to_thread.run_sync(self._repository.delete_refs, f"refs/orchestrate/{run}/")
+
 
 def _free(recording: str) -> prices.Model:
     """Return the model that a recording stands for: nobody is asked, so it costs nothing."""

@@ -222,6 +222,38 @@ class Orchestrator:
             return outcome
         return await self._scheduler().resume(row.run, Wish(None, model, limit_usd, limit_turns))
 
+    async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
+        """Do what there is to do for an issue by itself, and begin nothing that a person ended.
+
+        Returns:
+            How it ended; None where its run waits for a person, as for a higher limit.
+
+        Raises:
+            OrchestratorError: there is nothing to do, or it cannot be begun.
+        """
+        parked = await self._open_journal().unfinished(self._repository.id, key)
+        last = await self._open_journal().outcome(parked) if parked else None
+        if last is not None and last.status == "limit_reached":
+            return None
+        return await self._scheduler().run_issue(key, Wish(model=model, again=False))
+
+    async def give_up(self, key: str) -> None:
+        """Give up an issue's unfinished run, and remove its workspaces and refs.
+
+        Raises:
+            OrchestratorError: another process works on it.
+        """
+        journal = self._open_journal()
+        run = await journal.unfinished(self._repository.id, key)
+        if run is None:
+            return
+        await journal.take_over(run)
+        await journal.abandon(run)
+        await self._open_plans().given_up(run)
+        claims = self._claims or self._own_claims()
+        if claims is not None:
+            await claims.release(key, run)
+
     async def parked(self, key: str) -> Outcome | None:
         """Return the outcome of an issue's parked run, named by the issue's key or the run's id."""
         journal = self._open_journal()
