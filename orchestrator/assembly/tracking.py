@@ -157,7 +157,6 @@ def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTra
         settings.project,
         reading=_reading(settings),
         write_back=settings.write_back,
-        cloud=bool(mail),
     )
 
 
