@@ -103,6 +103,11 @@ class MemoryTracker:
         closed = [one for one in self._issues.values() if one.state in CLOSED and one.assignees]
         return closed[::-1][:most]
 
+    async def candidates(self, labels: Sequence[str], most: int) -> Sequence[Issue]:
+        """Return open issues that carry all of the labels, the first ones first."""
+        open_ = [one for one in self._issues.values() if one.state not in CLOSED]
+        return [one for one in open_ if set(labels) <= set(one.labels)][:most]
+
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Keep the outcome."""
         self.reports.setdefault(issue.key, []).append(outcome)

@@ -150,6 +150,7 @@ def _gitlab(
 
 
 def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTracker:
+    from orchestrator.forge.client import address
     from orchestrator.forge.secret import Token
     from orchestrator.trackers.jira import DIALECT, JiraTracker
 
@@ -159,6 +160,7 @@ def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTra
             hint="like https://acme.atlassian.net, in your own config.yaml",
         )
     _require_allowed(settings)
+    address(settings.base_url)
     secret = _secret(settings, environment, "Jira")
     mail = environment.get("JIRA_EMAIL", "").strip()
     credential = Token(secret, "basic", mail) if mail else Token(secret)
@@ -168,17 +170,18 @@ def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTra
         settings.project,
         reading=_reading(settings),
         write_back=settings.write_back,
-        cloud=bool(mail),
     )
 
 
 def _linear(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTracker:
+    from orchestrator.forge.client import address
     from orchestrator.forge.secret import Token
     from orchestrator.trackers.linear import API, DIALECT, LinearTracker
 
     _require_allowed(settings)
+    url = address(settings.base_url or API)
     credential = Token(_secret(settings, environment, "Linear"), "plain")
-    forge = _forge(settings.base_url or API, DIALECT, settings, environment, credential)
+    forge = _forge(url, DIALECT, settings, environment, credential)
     return LinearTracker(
         forge, settings.project, reading=_reading(settings), write_back=settings.write_back
     )

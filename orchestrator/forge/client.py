@@ -117,7 +117,7 @@ class Forge:
             seen.add(url)
             answer = await self._read(url)
             page = answer.data.get(key) if key and isinstance(answer.data, dict) else answer.data
-            if not isinstance(page, list):
+            if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
                 raise Unanswered(f"{self.service} answered GET {path} without a list")
             rows += page
             following = NEXT.search(answer.headers.get("link", ""))

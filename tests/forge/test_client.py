@@ -157,7 +157,7 @@ async def test_no_connection_is_told() -> None:
     """Where nobody listens the error names service and address."""
     clock = Clock()
     async with asking("http://127.0.0.1:9", Dialect("GitHub"), Token("t"), clock) as forge:
-        with pytest.raises(Unanswered, match="no connection to GitHub at http://127.0.0.1:9"):
+        with pytest.raises(Unanswered, match=r"no connection to GitHub at http://127\.0\.0\.1:9"):
             await forge.send("POST", "/x", {})
     assert len(clock.slept) == 4, "what was never sent may be sent again"
 

@@ -40,6 +40,7 @@ class Fault:
         method: of the request; empty fits all.
         path: part of its path.
         query: part of what stands behind it.
+        body: part of what is sent.
         kind: the answer is another one; or what was asked for is done and its answer is lost, cut
             in the middle, or does not come.
         times: how often.
@@ -49,6 +50,7 @@ class Fault:
     method: str = ""
     path: str = ""
     query: str = ""
+    body: str = ""
     reply: Reply = field(default_factory=Reply)
     times: int = 1
 
@@ -56,6 +58,7 @@ class Fault:
         """Tell whether it is for this request."""
         query = "&".join(f"{name}={value}" for name, value in asked.query.items())
         fits = self.method in {"", asked.method} and self.path in asked.path
+        fits = fits and self.body in json.dumps(asked.body)
         return fits and self.times > 0 and self.query in query
 
 
