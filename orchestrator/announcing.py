@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
 from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.prompts import cleaned
-from orchestrator.pullrequests import Thread
+from orchestrator.pullrequests import Comment, Thread
 from orchestrator.records import Issue, Outcome, Run
 
 BEGIN, END = "<!-- orchestrate:begin -->", "<!-- orchestrate:end -->"
@@ -118,8 +119,20 @@ def answer_of(run: Run, outcome: Outcome) -> str:
 
 def waits(thread: Thread) -> bool:
     """Tell whether somebody has said something in a thread that we have not answered."""
-    spoken = [VISIBLE.sub("", one.body).strip() for one in thread.comments]
-    return bool(spoken) and not spoken[-1].startswith(ANSWER)
+    last = thread.comments[-1:]
+    return bool(last) and not _is_answer(last[0]) and answer_marker(thread) not in thread.markers
+
+
+def answer_marker(thread: Thread) -> str:
+    """Return what marks the answer to the last words of others in a thread."""
+    others = [one for one in thread.comments if not _is_answer(one)]
+    last = f"{others[-1].author}\0{others[-1].body}" if others else ""
+    digest = hashlib.sha256(f"{thread.id}\0{last}".encode("utf-8", "replace")).hexdigest()
+    return f"answer/{digest[:32]}"
+
+
+def _is_answer(comment: Comment) -> bool:
+    return VISIBLE.sub("", comment.body).strip().startswith(ANSWER)
 
 
 def round_of(body: str) -> int:

@@ -14,6 +14,7 @@ from typing import Literal
 import anyio.to_thread
 
 from orchestrator.announcing import (
+    answer_marker,
     answer_of,
     body_of,
     is_ours,
@@ -258,16 +259,11 @@ class Publisher:
             if done in self._events:
                 continue
             await self._intend(AnswerIntended(thread.id))
-            await host.answer(thread.id, answer_marker(self._run.run_id), self._answer(outcome))
+            await host.answer(thread.id, answer_marker(thread), self._answer(outcome))
             await self._emit(done)
 
     def _answer(self, outcome: Outcome) -> str:
         return answer_of(self._run, outcome)
-
-
-def answer_marker(run: str) -> str:
-    """Return the hidden marker of a run's answers."""
-    return f"answer/{run}"
 
 
 def may_leave(verdicts: Sequence[Verdict], commit: str, gates: Sequence[str]) -> bool:

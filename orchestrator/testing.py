@@ -167,13 +167,25 @@ class MemoryHost:
         self._address = address
         self._settings = dict(settings or {})
         self._threads: dict[str, list[Thread]] = {}
+        self._answers: dict[str, list[str]] = {}
         self._failed: dict[str, tuple[FailedCheck, ...]] = {}
         self._pending: dict[str, int] = {}
 
     # -- what people and checks do ---------------------------------------------------------
 
-    def says(self, number: str, body: str, *, author: str = "ada", thread: str = "") -> str:
-        """Have somebody who may write say something; returns the thread's id."""
+    def says(
+        self,
+        number: str,
+        body: str,
+        *,
+        author: str = "ada",
+        thread: str = "",
+        kind: Literal["lines", "whole"] = "lines",
+    ) -> str:
+        """Have somebody who may write say something; returns the thread's id.
+
+        What is said of the whole is a thread of its own each time, as hosts have it.
+        """
         comment = Comment(author, body, association="MEMBER", trusted=True)
         threads = self._threads.setdefault(number, [])
         for at, one in enumerate(threads):
@@ -181,7 +193,7 @@ class MemoryHost:
                 threads[at] = dataclasses.replace(one, comments=(*one.comments, comment))
                 return thread
         name = f"{number}/{len(threads) + 1}"
-        threads.append(Thread(name, (comment,)))
+        threads.append(Thread(name, (comment,), kind=kind))
         return name
 
     def resolves(self, thread: str) -> None:
@@ -203,8 +215,7 @@ class MemoryHost:
 
     def answers(self, thread: str) -> list[str]:
         """Return what this account has said in a thread."""
-        found = self._thread(thread)
-        return [one.body for one in found.comments if one.author == self.account]
+        return list(self._answers.get(thread, ()))
 
     # -- the port --------------------------------------------------------------------------
 
@@ -284,10 +295,16 @@ class MemoryHost:
         found = self._thread(thread)
         if marker in found.markers:
             return
-        said = Comment(self.account, body, trusted=True)
-        markers = (*found.markers, marker)
-        self._change(thread, comments=(*found.comments, said), markers=markers)
+        self._answers.setdefault(thread, []).append(body)
         self.acts.append(("answer", thread))
+        if found.kind == "lines":
+            said = Comment(self.account, body, trusted=True)
+            comments = (*found.comments, said)
+            self._change(thread, comments=comments, markers=(*found.markers, marker))
+            return
+        for one in list(self._threads[thread.partition("/")[0]]):
+            if one.kind == "whole":
+                self._change(one.id, markers=(*one.markers, marker))
 
     async def push_url(self) -> tuple[str, Mapping[str, str]]:
         """Return where branches are pushed to."""

@@ -342,6 +342,18 @@ async def test_an_answer_is_answered_again(scene: Scene) -> None:
     assert scene.quiet() == before
 
 
+async def test_comments_on_the_whole_are_answered_each(scene: Scene) -> None:
+    """Comments beside the lines are answered one by one, once, and then wait no more."""
+    await scene.done()
+    one = scene.host.says("1", "A note, please.", kind="whole")
+    two = scene.host.says("1", "And thanks.", kind="whole")
+    await scene.stage.play(says("I write.", NOTE), says("Noted."))
+    assert [len(scene.host.answers(thread)) for thread in (one, two)] == [1, 1]
+    before = scene.quiet()
+    await scene.stage.play()
+    assert scene.quiet() == before
+
+
 async def test_a_question_is_answered_without_a_commit(scene: Scene) -> None:
     """Where nothing was to be changed the agent's words are the answer, and nothing is pushed."""
     first = await scene.done()
