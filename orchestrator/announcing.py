@@ -29,9 +29,15 @@ ANSWER = "**orchestrate:**"
 NUMBER = re.compile(r"[0-9]+")
 
 
-def title_of(issue: Issue) -> str:
-    """Return the title of an issue's pull request."""
-    return plain(f"{issue.title} (#{issue.key})" if issue.title else f"Issue {issue.key}")
+def title_of(issue: Issue, *, here: bool) -> str:
+    """Return the title of an issue's pull request.
+
+    Args:
+        issue: what it resolves.
+        here: whether the issue is the code host's own, so that its number means this one.
+    """
+    named = f"#{issue.key}" if here else f"issue {issue.key}"
+    return plain(f"{issue.title} ({named})" if issue.title else f"Issue {issue.key}")
 
 
 def plain(text: str) -> str:
@@ -66,15 +72,15 @@ def body_of(run: Run, outcome: Outcome, *, closes: bool) -> str:
     Args:
         run: which it is.
         outcome: how it ended.
-        closes: whether merging it closes the issue.
+        closes: whether the issue is the code host's own, so that merging closes it.
     """
     issue = run.issue
-    number = NUMBER.fullmatch(issue.key) is not None
-    named = f"#{issue.key}" if number else plain(issue.key)
+    own = closes and NUMBER.fullmatch(issue.key) is not None
     lines = [BEGIN, issue_marker(issue.key), run_marker(run.run_id)]
     if run.continues is not None:
         lines.append(f"<!-- orchestrate: round {run.continues.round} -->")
-    lines += [f"Resolves {named}." if number and closes else f"For issue {named}.", ""]
+    # A number of another tracker would name somebody else's issue here.
+    lines += [f"Resolves #{issue.key}." if own else f"For issue {plain(issue.key)}.", ""]
     if outcome.scripted:
         lines += ["The replies were scripted: no model was asked.", ""]
     if outcome.summary.strip():

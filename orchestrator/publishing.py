@@ -52,7 +52,7 @@ class Delivery:
         base: the branch it is to be merged into; empty means the one that the run started from.
         labels: that it gets.
         reviewers: that are asked.
-        closes: whether merging it closes the issue.
+        closes: whether issues are the host's own, so that merging closes them.
         rescue: whether work that was not let through is pushed under a name of its own.
         rounds: how many runs may go on with one pull request.
         clean: takes out of a model's words what must not be published.
@@ -64,7 +64,7 @@ class Delivery:
     base: str = ""
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
-    closes: bool = True
+    closes: bool = False
     rescue: bool = False
     rounds: int = 3
     clean: Callable[[str], str] = str
@@ -237,7 +237,7 @@ class Publisher:
 
     def _wish(self, branch: str, body: str) -> PullRequestWish:
         return PullRequestWish(
-            title=title_of(self._run.issue),
+            title=title_of(self._run.issue, here=self._delivery.closes),
             body=body,
             branch=branch,
             base=self._base(),

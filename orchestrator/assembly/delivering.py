@@ -73,6 +73,7 @@ def delivery_of(
         base=settings.base,
         labels=settings.labels,
         reviewers=settings.reviewers,
+        closes=config.tracker.kind in {"github", "gitlab"},
         rescue=settings.rescue,
         rounds=settings.feedback_rounds,
         clean=masked,

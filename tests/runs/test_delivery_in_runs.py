@@ -81,7 +81,7 @@ async def test_pushed_and_asked_for(scene: Scene) -> None:
     assert (request.labels, scene.host.reviewers[request.number]) == (("agent",), ("ada",))
     assert outcome.pull_request == request.url
     assert outcome.pushed == f"origin {BRANCH}"
-    for said in ("Resolves #1", "Mended.", "tests: passed", "cost: $", "orchestrate issue 1"):
+    for said in ("For issue 1.", "Mended.", "tests: passed", "cost: $", "orchestrate issue 1"):
         assert said in request.body, said
     kinds = [one for one in scene.stage.kinds() if one.startswith(("Push", "Branch", "Pull"))]
     assert kinds == [
