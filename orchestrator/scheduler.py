@@ -14,7 +14,7 @@ import anyio.abc
 
 from orchestrator.errors import ConfigError, IssueNotReady, JournalError, NoSuchRun, only
 from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
-from orchestrator.ports import EventSink, IssueTracker, RunJournal
+from orchestrator.ports import EventSink, IssueKeys, IssueTracker, RunJournal
 from orchestrator.records import (
     CLOSED,
     PARKED,
@@ -160,6 +160,8 @@ class Scheduler:
         Raises:
             OrchestratorError: the run cannot be begun; what happens later is an outcome.
         """
+        if isinstance(self._tracker, IssueKeys):
+            key = self._tracker.key_of(key)
         unfinished = await self._journal.unfinished(self._plans.repo, key)
         if unfinished is not None and not wish.new:
             return await self.resume(unfinished, wish)
