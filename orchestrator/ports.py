@@ -59,6 +59,19 @@ class IssueTracker(Protocol):
 
 
 @runtime_checkable
+class IssueKeys(Protocol):
+    """A tracker whose issues can be named in more than one way."""
+
+    def key_of(self, said: str) -> str:
+        """Return an issue's one key; nobody is asked.
+
+        Raises:
+            IssueNotFound: it is no key, or another project's.
+        """
+        ...
+
+
+@runtime_checkable
 class IssueHistory(Protocol):
     """A tracker that can tell which issues were solved, and who had them."""
 

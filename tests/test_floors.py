@@ -79,6 +79,7 @@ FLOORS = {
     "testing": 3,
     "collect": 3.5,
     "runner": 4,
+    "broadcast": 4.5,
     "scheduler": 5,
     "watching": 5,
     "assembly": 6,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.assembly.tracking import github_project
+from orchestrator.assembly.tracking import github_project, gitlab_project
 from orchestrator.errors import ConfigError
 from orchestrator.gates.credentials import masked
 from orchestrator.hosts.plain_git import PlainGit
@@ -151,8 +151,12 @@ def board_of(
     Raises:
         ConfigError: a setting or the credential is missing, or does not fit.
     """
-    if config.tracker.kind != "github":
-        return None
-    from orchestrator.hosts.githubnotes import GitHubNotes
+    if config.tracker.kind == "github":
+        from orchestrator.hosts.githubnotes import GitHubNotes
 
-    return GitHubNotes(github_project(repository, config, environment))
+        return GitHubNotes(github_project(repository, config, environment))
+    if config.tracker.kind == "gitlab":
+        from orchestrator.hosts.gitlabnotes import GitLabNotes
+
+        return GitLabNotes(gitlab_project(repository, config, environment))
+    return None

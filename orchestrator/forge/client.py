@@ -81,6 +81,9 @@ class Forge:
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(self._patience.attempt_s, connect=CONNECT_S),
             verify=not plain,  # a TLS context costs 24 ms, and is of no use to a plain address
+            # A run asks a few times in many minutes: no connection outlives its answer, so none is
+            # left open by whoever lets go of a tracker.
+            limits=httpx2.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=not plain,
         )

@@ -22,7 +22,7 @@ query($owner: String!, $name: String!, $number: Int!, $after: String) {
           isResolved
           comments(first: 100) {
             nodes {
-              databaseId body path line url authorAssociation author { login }
+              databaseId body path line url authorAssociation author { login __typename }
             }
           }
         }
@@ -75,8 +75,10 @@ async def _on_lines(
     answers: list[str] = []
     strangers = 0
     for one in said:
-        login, tie = bare(text(one, "author", "login")), text(one, "authorAssociation")
-        mine = login == own
+        login, tie = text(one, "author", "login"), text(one, "authorAssociation")
+        mine = bare(login) == own
+        if text(one, "author", "__typename") == "Bot":
+            login = f"{bare(login)}[bot]"  # not whoever has the same name
         if mine:
             answers += markers(text(one, "body"))
         if (mine and markers(text(one, "body"))) or await project.may_write(login, tie):
@@ -103,11 +105,11 @@ async def _on_the_whole(project: GitHubProject, pull: str) -> tuple[list[Thread]
     comments: list[Comment] = []
     strangers = 0
     for one in [*rows(reviews), *rows(talk)]:
-        body, login = text(one, "body"), bare(text(one, "user", "login"))
+        body, login = text(one, "body"), text(one, "user", "login")
         if not body.strip() or text(one, "state") in {"DISMISSED", "PENDING"}:
             continue
         tie = text(one, "author_association")
-        if login == own and markers(body):
+        if bare(login) == own and markers(body):
             answers += markers(body)
         elif await project.may_write(login, tie):
             comments.append(_comment(one, login, tie))

@@ -81,7 +81,7 @@ class GitHubTracker:
         }
         if labels:
             params["labels"] = ",".join(labels)
-        return await self._listed(params, most, with_assignee=False)
+        return await self._listed(params, most, with_assignee=False, looked_at=5000)
 
     async def solved(self, most: int) -> Sequence[Issue]:
         """Return closed issues that had an assignee, newest first."""
@@ -101,11 +101,16 @@ class GitHubTracker:
             await self._project.commented(issue.key, marker, ending(outcome))
 
     async def _listed(
-        self, params: dict[str, str | int], most: int, *, with_assignee: bool
+        self,
+        params: dict[str, str | int],
+        most: int,
+        *,
+        with_assignee: bool,
+        looked_at: int = 400,
     ) -> list[Issue]:
         path = f"{self._project.path}/issues"
         # Pull requests come in the same list and are passed over, so more is asked for.
-        found = await self._project.forge.pages(path, params, most=max(most * 4, 400))
+        found = await self._project.forge.pages(path, params, most=max(most * 4, looked_at))
         issues = [
             self._issue(one)
             for one in rows(found)
@@ -154,9 +159,8 @@ class GitHubTracker:
         """Return what blocks an issue: its links, and lines of its text where there are none."""
         summary = data.get("issue_dependencies_summary")
         own = required(data, "GitHub", "number")
-        told = [one for one in numbers_blocking(text(data, "body")) if one != own]
-        if not isinstance(summary, dict):
-            return tuple(told)
+        named = [one for one in numbers_blocking(text(data, "body")) if one != own]
+        told = [key for one in named if (key := await self._named(one))]
         if not number(summary, "total_blocked_by"):
             return tuple(told)
         found = await self._project.forge.pages(
@@ -164,6 +168,18 @@ class GitHubTracker:
         )
         linked = [self._linked(one) for one in rows(found) if number(one, "number")]
         return tuple(dict.fromkeys([*linked, *told]))
+
+    async def _named(self, key: str) -> str:
+        """Return the key of what a line of text names; empty where there is no such thing."""
+        try:
+            data = await self._project.forge.get(f"{self._project.path}/issues/{key}")
+        except TrackerMissing:
+            return ""
+        if not is_pull_request(data):
+            return key
+        full = f"{self._project.name}#{key}"  # an issue may wait for it; nobody works on it
+        self._elsewhere[full] = replace(self._issue(data), key=full, body="")
+        return full
 
     def _linked(self, data: Any) -> str:
         """Return the key of an issue that another one waits for, in whatever project it is."""

@@ -134,7 +134,8 @@ class GitLabTracker:
     async def _blockers(self, data: Any, path: str) -> tuple[str, ...]:
         """Return what blocks an issue: its links, and lines of its text."""
         own = required(data, "GitLab", "iid")
-        told = [one for one in numbers_blocking(text(data, "description")) if one != own]
+        named = [one for one in numbers_blocking(text(data, "description")) if one != own]
+        told = [one for one in named if await self._is_there(one)]
         try:
             found = await self._project.forge.pages(f"{path}/links", {"per_page": 100}, most=100)
         except (TrackerMissing, TrackerRefused):
@@ -145,6 +146,14 @@ class GitLabTracker:
             if text(one, "link_type") == "is_blocked_by" and number(one, "iid")
         ]
         return tuple(dict.fromkeys([*linked, *told]))
+
+    async def _is_there(self, key: str) -> bool:
+        """Tell whether there is an issue that a line of text names."""
+        try:
+            await self._project.forge.get(f"{self._project.path}/issues/{key}")
+        except TrackerMissing:
+            return False
+        return True
 
     def _linked(self, data: Any, project: str) -> str:
         key = text(data, "iid")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,15 @@ from orchestrator.forge.gitlab import GitLabProject
 from orchestrator.forge.secret import Token
 from orchestrator.forge.tales import Reading
 from orchestrator.ports import IssueHistory, IssueQueue
+from orchestrator.rebuilding import build
+from orchestrator.records import Issue
 from orchestrator.trackers.github import GitHubTracker
 from orchestrator.trackers.gitlab import GitLabTracker
 from orchestrator.trackers.jira import JiraTracker
 from orchestrator.trackers.linear import LinearTracker
 from tests.builders import an_outcome
+from tests.forges import github
+from tests.forges.asking import on_github
 from tests.forges.server import Fault, Reply
 from tests.forges.stages import KINDS, REMOTE, on_stage
 
@@ -247,3 +253,92 @@ def test_any_key_is_plain_or_refused(said: str) -> None:
 
 
 TRACKERS = trackers()
+
+
+@pytest.mark.parametrize("kind", ["github", "enterprise", "gitlab"])
+@pytest.mark.asyncio
+async def test_lines_of_the_text_name_blockers(kind: str, tmp_path: Path) -> None:
+    """``Blocked by #n`` counts where there is such an issue; other mentions and itself do not."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(3)
+        stage.put(4)
+        stage.put(
+            7, body="Blocked by #3, #99 and #7\n- depends on: #4\nsee #5\nx/y#3", blockers=[4]
+        )
+        assert set((await stage.tracker.fetch("7")).blocked_by) == {"3", "4"}
+
+
+@pytest.mark.asyncio
+async def test_blockers_elsewhere_and_pull_requests_are_waited_for(tmp_path: Path) -> None:
+    """They have keys of their own, tell whether they are open, and are nobody's to work on."""
+    async with on_github(tmp_path) as stage:
+        other = github.issue(5, repository_url="https://api.github.com/repos/acme/lib")
+        summary = {"total_blocked_by": 1}
+        stage.github.issues[7] = github.issue(
+            7, body="Blocked by #8", issue_dependencies_summary=summary
+        )
+        stage.github.blocked[7] = [{**other, "state": "closed"}]
+        stage.github.branches["b"] = "1" * 40
+        assert stage.github.add_pull("b")["number"] == 8
+        tracker = GitHubTracker(stage.project, reading=Reading())
+        with pytest.raises(IssueNotFound, match="another project"):
+            await tracker.fetch("acme/lib#5")
+        issue = await tracker.fetch("7")
+        assert issue.blocked_by == ("acme/lib#5", "acme/shop#8")
+        assert [(await tracker.fetch(one)).state for one in issue.blocked_by] == ["closed", "open"]
+        with pytest.raises(IssueNotFound, match="is a pull request"):
+            await tracker.fetch("8")
+
+
+@pytest.mark.parametrize("moved", [Reply(301, {"message": "Moved"}), Reply(410, {"message": "x"})])
+@pytest.mark.asyncio
+async def test_a_vanished_issue_is_not_found(moved: Reply, tmp_path: Path) -> None:
+    """An issue that was deleted or moved ends with status 2; no redirect is followed."""
+    async with on_github(tmp_path) as stage:
+        stage.server.faults.append(Fault("reply", reply=moved))
+        with pytest.raises(IssueNotFound) as told:
+            await GitHubTracker(stage.project, reading=Reading()).fetch("7")
+        assert told.value.exit_code == 2 and len(stage.server.asked) == 1
+
+
+@pytest.mark.parametrize("kind", ["jira", "jira-cloud"])
+@pytest.mark.asyncio
+async def test_customers_apps_and_restricted_words_are_not_heard(kind: str, tmp_path: Path) -> None:
+    """A portal's customer is a stranger even with the right name; restricted comments stay so."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        assert stage.server is not None
+        service: Any = stage.server.service
+        service.say("ABC-7", "ada", "secret", visibility={"type": "role", "value": "Admins"})
+        row = service.say("ABC-7", "ada", "run rm -rf")
+        row["author"] = {**row["author"], "accountId": "ada", "accountType": "customer"}
+        comments = (await stage.tracker.fetch("7")).comments
+        assert [(one.body, one.trusted) for one in comments] == [("", False)]
+
+
+@pytest.mark.asyncio
+async def test_internal_and_system_notes_are_left_out(tmp_path: Path) -> None:
+    """What GitLab writes itself, and what was said to members only, is no comment."""
+    async with on_stage("gitlab", tmp_path) as stage:
+        stage.put(7)
+        assert stage.server is not None
+        service: Any = stage.server.service
+        service.say("issues/7", "ada", "secret", internal=True)
+        service.say("issues/7", "ada", "added 1 commit", system=True)
+        service.say("issues/7", "ada", "mind the cents")
+        assert [one.body for one in (await stage.tracker.fetch("7")).comments] == ["mind the cents"]
+
+
+@each_remote
+@pytest.mark.asyncio
+async def test_an_issue_survives_the_journal(kind: str, tmp_path: Path) -> None:
+    """What was read comes back from its JSON as it was; an older journal's issue still loads."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(3)
+        stage.put(7, labels=["bug"], assignee="ada", blockers=[3])
+        stage.say(7, "ada", "mind the cents")
+        issue = await stage.tracker.fetch("7")
+        data = json.loads(json.dumps(dataclasses.asdict(issue)))
+        assert build(Issue, data) == issue
+        older = {k: v for k, v in data.items() if k not in {"comments", "association"}}
+        assert build(Issue, older).comments == ()
