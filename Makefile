@@ -5,7 +5,7 @@ MODEL ?= replay:$(CURDIR)/examples/replies.jsonl
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-heavy check format lint types floors wheel schemas lexicon clean
+.PHONY: help demo test test-heavy check format lint types floors prism wheel schemas lexicon clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -46,6 +46,9 @@ types: .venv/development
 
 floors: .venv/development
 	$(PYTEST) -q tests/test_floors.py
+
+prism: ## Install what checks our requests against GitHub's description into .prism (npm, 490 MB)
+	npm install --prefix .prism --no-audit --no-fund --silent @octokit/openapi@23.0.2 @stoplight/prism-cli@5.16.0
 
 wheel: .venv/development ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -12,6 +12,7 @@ from orchestrator.delivery import deliver_branch
 from orchestrator.errors import DeliveryRefused
 from orchestrator.events import BranchIntended, BranchSet, Event, Reviewed, RunFinished
 from orchestrator.outcomes import Outcomes
+from orchestrator.publishing import Publisher, may_leave
 from orchestrator.records import SECRETS_GATE, DiffStat, Outcome, OutcomeStatus, Run, Verdict
 from orchestrator.repository import Repository
 from orchestrator.workflow import Required, Work, evidence_of, lacking
@@ -45,9 +46,10 @@ class Conclusion:
         emit: records events; when it returns they are on disk.
         events: the run's events so far; it is looked at, never changed.
         required: tells what the run has to show before it is done.
+        publisher: delivers beyond this machine; None where nothing leaves it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every collaborator is passed in
         self,
         run: Run,
         *,
@@ -56,6 +58,7 @@ class Conclusion:
         emit: Callable[..., Awaitable[None]],
         events: Sequence[Event],
         required: Callable[[], Required],
+        publisher: Publisher | None = None,
     ) -> None:
         self._run = run
         self._repository = repository
@@ -63,6 +66,7 @@ class Conclusion:
         self._emit = emit
         self._events = events
         self._required = required
+        self._publisher = publisher
         self.head = f"refs/orchestrate/{run.run_id}/head"
 
     async def delivered(self, judged: Judged) -> Outcome:
@@ -82,10 +86,25 @@ class Conclusion:
                 await deliver_branch(self._repository, branch, commit, self._emit, intended=known)
             except DeliveryRefused as refused:
                 return await self.left_to_person(judged, str(refused), hint=refused.hint)
+        outcome = await self._done(judged)
+        if self._publisher is not None:
+            if not may_leave(judged.verdicts, commit, self._required().gates):
+                error = "the gate for secrets has not passed it, so it is not pushed"
+                return await self._kept("needs_human", judged, error, branch=branch)
+            try:
+                outcome = await self._publisher.publish(outcome, judged.work.base)
+            except DeliveryRefused as refused:
+                return await self._kept(
+                    "needs_human", judged, str(refused), refused.hint, branch=branch
+                )
+        return await self.finished(outcome, judged.work)
+
+    async def _done(self, judged: Judged) -> Outcome:
         tested = any(one.tests for one in judged.verdicts)
         notes = judged.notes if tested else (*judged.notes, UNTESTED)
+        branch, commit = self._run.branch, judged.work.commit
         outcome = self._outcomes.of("done", judged.words, branch=branch, commit=commit, notes=notes)
-        return await self.finished(await self.with_work(outcome, judged), judged.work)
+        return self._with_evidence(await self.with_work(outcome, judged), judged.work)
 
     async def gates_failed(self, judged: Judged) -> Outcome:
         """Keep work that gates refused once too often."""
@@ -103,7 +122,13 @@ class Conclusion:
         return await self._kept("needs_human", judged, error, hint)
 
     async def _kept(
-        self, status: OutcomeStatus, judged: Judged, error: str, hint: str = ""
+        self,
+        status: OutcomeStatus,
+        judged: Judged,
+        error: str,
+        hint: str = "",
+        *,
+        branch: str = "",
     ) -> Outcome:
         leaky = any(one.gate == SECRETS_GATE and one.state == "failed" for one in judged.verdicts)
         where = (
@@ -114,12 +139,17 @@ class Conclusion:
         outcome = self._outcomes.of(
             status,
             judged.words,
+            branch=branch,
             commit=judged.work.commit,
             error=error,
             hint=hint or where,
             notes=judged.notes,
         )
-        return await self.finished(await self.with_work(outcome, judged), judged.work)
+        outcome = await self.with_work(outcome, judged)
+        if self._publisher is not None:
+            gates = self._required().gates
+            outcome = await self._publisher.rescued(outcome, judged.verdicts, gates)
+        return await self.finished(outcome, judged.work)
 
     async def unchanged(self, words: str, base: str = "") -> Outcome:
         """End where there is nothing to deliver: the agent's words are for a person.
@@ -131,14 +161,13 @@ class Conclusion:
         error = "the agent changed nothing"
         if base:
             error = f"what the agent changed is in commit {base[:12]} of your branch already"
-        return await self.finished(
-            self._outcomes.of(
-                "needs_human",
-                words,
-                error=error,
-                hint="read its last words; say more in the issue and run it with --new",
-            )
-        )
+        hint = "read its last words; say more in the issue and run it with --new"
+        if self._run.continues is not None:
+            hint = f"read its last words, and answer at {self._run.continues.url}"
+        outcome = self._outcomes.of("needs_human", words, error=error, hint=hint)
+        if self._publisher is not None:
+            await self._publisher.answer(outcome)
+        return await self.finished(outcome)
 
     async def with_work(self, outcome: Outcome, judged: Judged) -> Outcome:
         """Return an outcome with how large its change is, and what was said of it."""
@@ -148,8 +177,11 @@ class Conclusion:
 
     async def finished(self, outcome: Outcome, work: Work | None = None) -> Outcome:
         """Record the end, with the reviews that there were and the evidence for each stage."""
-        reviews = tuple(one.review for one in self._events if isinstance(one, Reviewed))
-        evidence = evidence_of(self._events, work or Work(), self._required())
-        outcome = dataclasses.replace(outcome, reviews=reviews, evidence=evidence)
+        outcome = self._with_evidence(outcome, work or Work())
         await self._emit(RunFinished(outcome))
         return outcome
+
+    def _with_evidence(self, outcome: Outcome, work: Work) -> Outcome:
+        reviews = tuple(one.review for one in self._events if isinstance(one, Reviewed))
+        evidence = evidence_of(self._events, work, self._required())
+        return dataclasses.replace(outcome, reviews=reviews, evidence=evidence)

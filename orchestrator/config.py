@@ -32,11 +32,15 @@ SCALARS: dict[type, str] = {
 USER_ONLY = ("sandbox", "models")
 """Sections that a repository may not set: walls, and what money means."""
 
+APP = ("app_id", "app_key_file")
 USER_ONLY_KEYS = {
     "model": ("client",),
+    "delivery": ("push", "remote", "token_env", "rescue", "claim"),
+    "tracker": ("base_url", "allow_projects", "token_command", "token_file", *APP),
     "workspace": ("pack_limit_mb", "share", "setup_allow", "setup_minutes"),
 }
-"""Keys that a repository may not set: what may come out, what is shown, what may be reached."""
+"""Keys that a repository may not set: what may come out and whereto, what is shown, what may be
+reached, whose credentials go where."""
 
 LIMITS = {"limits": ("usd", "turns", "minutes"), "review": ("usd", "turns")}
 """Keys that a repository may lower, and not raise."""

@@ -127,6 +127,8 @@ def _facts(outcome: Outcome) -> list[str]:
         ("agent", outcome.agent),
         ("model", outcome.model),
         ("branch", outcome.branch),
+        ("pushed to", outcome.pushed),
+        ("pull request", outcome.pull_request),
         ("commit", outcome.commit),
         ("change", f"{diff.files} files, +{diff.added} -{diff.removed}" if diff.files else ""),
         ("turns", str(outcome.turns)),

@@ -62,6 +62,34 @@ class TrackerError(OrchestratorError):
         self.retryable = retryable
 
 
+class TrackerRefused(TrackerError):
+    """The service does not take the credential, or the account may not do this."""
+
+
+class TrackerConflict(TrackerError):
+    """What was asked does not go with how things are there: it exists already, or has changed."""
+
+
+class TrackerMissing(TrackerError):
+    """There is nothing at an address, or nothing that this account may see."""
+
+
+class TrackerBusy(TrackerError):
+    """The service asks to wait for longer than is waited.
+
+    Attributes:
+        wait_s: the seconds that it asks for.
+    """
+
+    def __init__(self, message: str, *, wait_s: float, hint: str = "") -> None:
+        super().__init__(message, retryable=True, hint=hint)
+        self.wait_s = wait_s
+
+
+class Unanswered(TrackerError):
+    """No answer that counts came: what was asked may have been done, or not."""
+
+
 class IssueNotFound(TrackerError):
     """There is no such issue."""
 
@@ -72,6 +100,10 @@ class IssueNotReady(TrackerError):
     """The issue is closed, or waits for others; a person decides."""
 
     exit_code = 3
+
+
+class IssueTaken(IssueNotReady):
+    """Another orchestrator works on the issue."""
 
 
 class NoSuchRun(OrchestratorError):
@@ -149,6 +181,12 @@ class DeliveryRefused(WorkspaceError):
     """The branch cannot be set as things are; a person decides what becomes of the commit."""
 
     exit_code = 3
+
+
+class RemoteUnavailable(OrchestratorError):
+    """A remote cannot be reached or does not take the credentials; the same may succeed later."""
+
+    exit_code = 5
 
 
 class RepositoryRefused(WorkspaceError):

@@ -12,6 +12,14 @@ from typing import Literal
 
 import orjson
 
+from orchestrator.deliveryevents import (
+    AnswerIntended,
+    BranchPushed,
+    PullRequestIntended,
+    PullRequestSet,
+    PushIntended,
+    ThreadAnswered,
+)
 from orchestrator.rebuilding import build
 from orchestrator.records import SECRETS_GATE, AgentDefinition, Outcome, Review, Run, Usage, Verdict
 
@@ -346,6 +354,12 @@ Event = (
     | Reviewed
     | BranchIntended
     | BranchSet
+    | PushIntended
+    | BranchPushed
+    | PullRequestIntended
+    | PullRequestSet
+    | AnswerIntended
+    | ThreadAnswered
     | EgressDecided
     | EgressEnded
     | WorkspaceSetUp

@@ -12,6 +12,7 @@ from orchestrator.agent import Patience
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.prices import Model
+from orchestrator.publishing import Delivery
 from orchestrator.repository import Repository
 from orchestrator.workspaces import Shared
 
@@ -46,6 +47,7 @@ class Means:
 
     Attributes:
         folder: the run's own folder in the state directory.
+        delivery: what becomes of work beyond this machine; None where nothing leaves it.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Means:
     client: ModelClient
     model: Model
     judges: Judges
+    delivery: Delivery | None
     patience: Patience
     pack_limit: int
     needs: Needs

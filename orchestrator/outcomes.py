@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator import prompts
-from orchestrator.errors import MACHINE, OrchestratorError, SandboxUnavailable, WorkspaceError
+from orchestrator.errors import (
+    MACHINE,
+    OrchestratorError,
+    RemoteUnavailable,
+    SandboxUnavailable,
+    TrackerError,
+    WorkspaceError,
+)
 from orchestrator.limits import Ledger
 from orchestrator.records import Outcome, OutcomeStatus, Run
 
@@ -16,6 +23,10 @@ STATUS: dict[str, OutcomeStatus] = {
     "failed": "failed",
 }
 """What the ends of an agent's work mean for the run."""
+
+
+PARKING = (SandboxUnavailable, WorkspaceError, RemoteUnavailable, TrackerError)
+"""What a person or time mends, after which the run goes on where it stood."""
 
 
 class Outcomes:
@@ -43,9 +54,7 @@ class Outcomes:
             work: where its files are.
         """
         hint = error.hint if isinstance(error, OrchestratorError) else ""
-        if isinstance(error, SandboxUnavailable | WorkspaceError) or (
-            isinstance(error, OSError) and error.errno in MACHINE
-        ):
+        if isinstance(error, PARKING) or (isinstance(error, OSError) and error.errno in MACHINE):
             return self.of("unavailable", words, error=str(error), hint=hint)
         ours = isinstance(error, OrchestratorError)
         said = str(error) if ours else f"{type(error).__name__}: {error}"

@@ -7,11 +7,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from orchestrator.pullrequests import Continued, Feedback
 from orchestrator.records import AgentDefinition, Finding, Issue, Verdict
 
 GUIDANCE_LIMIT = 32 * 1024
 DETAILS_LIMIT = 12_000
 SLUG_LIMIT = 50
+FEEDBACK_LIMIT = 20_000
 CHANGE_LIMIT = 200_000
 FILE_LIMIT = 60_000
 """Characters of a change, and of one file's part in it, that a reviewer is shown."""
@@ -48,11 +50,21 @@ Give your judgement by one call of the tool `verdict`, and in no other way: it e
 No findings means that you object to nothing.
 """
 
+FEEDBACK = """\
+Work on it was delivered as a pull request, and your workspace is at its branch's last commit. \
+What people and checks have said of it since is your task now. See to each point: mend what is \
+right; where one is wrong, or only a question, say why at the end, and leave the code. Your last \
+words are published as the answer."""
+
 ASK_VERDICT = """\
 There is no verdict yet. Call the tool `verdict` with your summary and your findings; an empty \
 list of findings means that you object to nothing."""
 
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+UNSEEN = re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*(?:#|<>)[ \t]+[^\n]*$", re.MULTILINE)
+"""What markdown shows as nothing: ``[//]: # (words)``."""
+COMMENTS_LIMIT = 40_000
+"""Characters of comments that are shown; the newest ones are."""
 HIDDEN = {"Cf", "Cc", "Co", "Cs"}
 
 
@@ -62,7 +74,12 @@ def system_prompt(agent: AgentDefinition) -> str:
 
 
 def first_message(
-    issue: Issue, *, branch: str, guidance: str = "", notes: Sequence[str] = ()
+    issue: Issue,
+    *,
+    branch: str,
+    guidance: str = "",
+    notes: Sequence[str] = (),
+    continued: Continued | None = None,
 ) -> str:
     """Return the first message of a run: the issue as quoted data, and what the repository asks.
 
@@ -71,6 +88,7 @@ def first_message(
         branch: the branch that is checked out.
         guidance: the repository's AGENTS.md or CLAUDE.md.
         notes: what else is worth knowing of this workspace.
+        continued: the pull request whose feedback is the task, if it is that.
     """
     parts = []
     if guidance:
@@ -79,10 +97,30 @@ def first_message(
     head = [f"Issue {issue.key}: {cleaned(issue.title)}"]
     if issue.labels:
         head.append(f"Labels: {cleaned(', '.join(issue.labels))}")
-    body = COMMENT.sub("", cleaned(issue.body)).strip()
-    parts.append(f"Resolve this issue:\n{quoted('issue', chr(10).join([*head, '', body]))}")
+    task = "Resolve this issue" if continued is None else "The issue that this is about"
+    body = seen(issue.body)
+    parts.append(f"{task}:\n{quoted('issue', chr(10).join([*head, '', body]))}")
+    parts += _comments(issue)
+    if continued is not None:
+        parts += _feedback(continued.feedback)
     parts.append("\n".join([f"You are on branch {branch}.", *notes]))
     return "\n\n".join(parts)
+
+
+def _feedback(feedback: Feedback) -> list[str]:
+    """Say what is to be done about a pull request, with what was said there as quoted data."""
+    parts = [FEEDBACK]
+    for number, thread in enumerate(feedback.threads, 1):
+        rows = []
+        for one in thread.comments:
+            at = f" on {one.path}{f':{one.line}' if one.line else ''}" if one.path else ""
+            rows.append(f"{cleaned(one.author)}{cleaned(at)}:\n{seen(one.body)}")
+        text = "\n\n".join(rows)[-FEEDBACK_LIMIT:]
+        parts.append(f"Thread {number}:\n{quoted('comments', text)}")
+    for check in feedback.failed:
+        text = f"{check.name}: {check.conclusion}\n{check.summary}".strip()
+        parts.append(f"A check failed:\n{quoted('check', cleaned(text)[:DETAILS_LIMIT])}")
+    return parts
 
 
 def gate_message(verdicts: Sequence[Verdict], left: int, merged: str = "") -> str:
@@ -160,9 +198,10 @@ def change_message(
     if guidance:
         text = cleaned(guidance)[:GUIDANCE_LIMIT]
         parts.append(f"The repository's guidance for agents:\n{quoted('guidance', text)}")
-    body = COMMENT.sub("", cleaned(issue.body)).strip()
+    body = seen(issue.body)
     head = f"Issue {issue.key}: {cleaned(issue.title)}"
     parts.append(f"The issue:\n{quoted('issue', f'{head}{chr(10) * 2}{body}')}")
+    parts += _comments(issue)
     shown, cut = _fitted(patch)
     of = f" of {named}" if named else ""
     parts.append(f"The change{of}, {len(patch)} files:\n{quoted('change', shown)}")
@@ -225,7 +264,7 @@ def findings_message(findings: Sequence[Finding], left: int, merged: str = "") -
 def commit_message(issue: Issue) -> str:
     """Return the message of the commit that takes up what an agent left uncommitted."""
     title = " ".join(cleaned(issue.title).split())[:100] or "Work"
-    return f"{title} (#{issue.key})"
+    return f"{title} ({'#' if issue.key.isdigit() else ''}{issue.key})"
 
 
 def branch_name(issue: Issue) -> str:
@@ -244,6 +283,30 @@ def quoted(kind: str, text: str) -> str:
     """Put text between marks that it cannot hold itself: they are named by its own hash."""
     mark = f"{kind}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
     return f"<{mark}>\n{text}\n</{mark}>"
+
+
+def _comments(issue: Issue) -> list[str]:
+    """Return what was said under an issue by people who may write to its project."""
+    heard = [one for one in issue.comments if one.trusted and seen(one.body)]
+    told = [f"{cleaned(one.author)}:\n{seen(one.body)}" for one in heard]
+    shown: list[str] = []
+    room = COMMENTS_LIMIT
+    for text in reversed(told):
+        room -= len(text)
+        if room < 0:
+            break
+        shown.insert(0, text)
+    if not shown:
+        return []
+    left = len(told) - len(shown)
+    head = "Comments on it by people who may write to the project"
+    head += f" (the newest; {left} older ones are left out)" if left else ""
+    return [f"{head}:\n{quoted('comments', (chr(10) * 2).join(shown))}"]
+
+
+def seen(text: str) -> str:
+    """Return what a reader of rendered markdown would see: nothing hidden, no comment of HTML."""
+    return UNSEEN.sub("", COMMENT.sub("", cleaned(text))).strip()
 
 
 def cleaned(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from orchestrator.pullrequests import Comment, Continued
 from orchestrator_tools.contract import Block
 
 OutcomeStatus = Literal[
@@ -59,6 +60,9 @@ class Issue:
     url: str = ""
     assigned_to_people: bool = False
     """Whether assignees are logins of people, which name no agent by themselves."""
+    comments: tuple[Comment, ...] = ()
+    association: str = ""
+    """How the tracker names the author's tie to the project, like ``MEMBER``."""
 
 
 CLOSED = frozenset({"closed", "done", "resolved"})
@@ -94,6 +98,7 @@ class Run:
 
     Attributes:
         base_ref: the user's branch that the run started from; empty where HEAD was on none.
+        continues: the pull request whose feedback this run works on, if that is its task.
     """
 
     run_id: str
@@ -107,6 +112,7 @@ class Run:
     model: str
     scripted: bool = False
     base_ref: str = ""
+    continues: Continued | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +432,10 @@ class Outcome:
     turns: int = 0
     error: str = ""
     hint: str = ""
+    pushed: str = ""
+    """Remote and branch that the commit was pushed to."""
+    pull_request: str = ""
+    """Its address."""
     scripted: bool = False
     notes: tuple[str, ...] = ()
     reviews: tuple[Review, ...] = ()

@@ -204,6 +204,23 @@ class Repository:
                 removed += int(words[1]) if words[1].isdigit() else 0
         return DiffStat(files=files, added=added, removed=removed)
 
+    # -- remotes ---------------------------------------------------------------------------
+
+    def remote_address(self, name: str) -> str:
+        """Return where a remote is pushed to, as the settings have it; empty where it has none."""
+        for key in ("pushurl", "url"):
+            done = self._git("config", "--get-all", f"remote.{name}.{key}", check=False)
+            lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+            if lines:
+                return lines[0]
+        return ""
+
+    def was_fetched(self, remote: str, commit: str) -> bool:
+        """Tell whether a branch of the remote, as it was last seen, holds a commit."""
+        prefix = f"refs/remotes/{remote}/"
+        asked = ("for-each-ref", "--count=1", f"--contains={commit}", prefix)
+        return bool(self._git(*asked, check=False).stdout.strip())
+
     # -- refs ------------------------------------------------------------------------------
 
     def ref(self, name: str) -> str:
@@ -228,10 +245,15 @@ class Repository:
         if listed:
             self._git("update-ref", "--stdin", stdin=listed.encode())
 
-    def free_branch(self, wanted: str, base: str) -> str:
+    def free_branch(self, wanted: str, base: str, there: Mapping[str, str] | None = None) -> str:
         """Return the branch name to use: as wanted, or with the first suffix that is free.
 
         A branch that exists is taken only if it would move forward and nobody has it checked out.
+
+        Args:
+            wanted: the name.
+            base: the commit that the work starts from.
+            there: branches of the remote that it will be pushed to, and their commits.
 
         Raises:
             RepositoryRefused: git does not accept the name.
@@ -248,7 +270,7 @@ class Repository:
             clash = any(
                 one.startswith(f"{name}/") or name.startswith(f"{one}/") for one in branches
             )
-            if clash:
+            if clash or not self._continues(base, (there or {}).get(name, "")):
                 continue
             if name not in branches:
                 return name
@@ -256,6 +278,9 @@ class Repository:
             if forward and name not in self.checked_out():
                 return name
         raise RepositoryRefused(f"no free branch name near {wanted!r}", hint="delete old branches")
+
+    def _continues(self, commit: str, old: str) -> bool:
+        return not old or (self.has(old) and self.is_ancestor(old, commit))
 
     def checked_out(self) -> set[str]:
         """Return the branches that some work tree has out."""

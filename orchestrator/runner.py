@@ -32,6 +32,7 @@ from orchestrator.outcomes import STATUS, Outcomes
 from orchestrator.permissions import Permissions
 from orchestrator.ports import RunJournal
 from orchestrator.preparation import Preparation
+from orchestrator.publishing import Publisher
 from orchestrator.records import PARKED, AgentDefinition, Outcome, Run
 from orchestrator.rounds import Rounds, required_of
 from orchestrator.session import Session, words_of
@@ -237,6 +238,7 @@ class Runner:
             branch=self._run.branch,
             guidance=self._means.guidance,
             notes=(*self._means.notes, *self._place_notes(), *self._preparation.told()),
+            continued=self._run.continues,
         )
 
     def _place_notes(self) -> list[str]:
@@ -277,6 +279,19 @@ class Runner:
             emit=self._emit,
             events=self._events,
             required=lambda: required_of(self._means),
+            publisher=self._publisher(),
+        )
+
+    def _publisher(self) -> Publisher | None:
+        delivery = self._means.delivery
+        if delivery is None:
+            return None
+        return Publisher(
+            self._run,
+            delivery,
+            repository=self._means.repository,
+            emit=self._emit,
+            events=self._events,
         )
 
     async def _stopped(self, ending: Ending) -> Outcome:

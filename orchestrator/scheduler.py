@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
 import anyio.abc
 
-from orchestrator.errors import ConfigError, IssueNotReady, JournalError, NoSuchRun, only
+from orchestrator.broadcast import Broadcast
+from orchestrator.errors import (
+    ConfigError,
+    IssueNotReady,
+    IssueTaken,
+    JournalError,
+    NoSuchRun,
+    OrchestratorError,
+    only,
+)
 from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
-from orchestrator.ports import EventSink, IssueTracker, RunJournal
+from orchestrator.ports import Claims, EventSink, IssueKeys, IssueTracker, RunJournal
+from orchestrator.pullrequests import Continued
 from orchestrator.records import (
     CLOSED,
     PARKED,
@@ -27,8 +37,6 @@ from orchestrator.records import (
 )
 from orchestrator.runner import Runner
 
-QUEUE = 1000
-DRAIN_S = 5.0
 DONE_BEFORE = "this run was done before, and nothing was done now; --new runs the issue again"
 
 
@@ -46,6 +54,7 @@ class Journal(Protocol):
     async def take_over(self, run: str) -> OwnedJournal: ...
     async def unfinished(self, repo: str, issue: str) -> str | None: ...
     async def done(self, repo: str, issue: str) -> tuple[Run, Outcome] | None: ...
+    async def last(self, repo: str, issue: str) -> Run | None: ...
     async def attempts(self, repo: str, issue: str) -> int: ...
     async def abandon(self, run: str) -> None: ...
 
@@ -56,6 +65,7 @@ class Wish:
 
     Attributes:
         new: whether an unfinished run of the issue is given up for a new attempt.
+        again: whether an issue whose run has ended otherwise than done is begun anew.
     """
 
     agent: str | None = None
@@ -63,6 +73,7 @@ class Wish:
     limit_usd: float | None = None
     limit_turns: int | None = None
     new: bool = False
+    again: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +82,13 @@ class Place:
 
     Attributes:
         base_ref: the user's branch, by its full name; empty where HEAD is on none.
+        continues: the pull request whose feedback is the task, if it is that.
     """
 
     base: str
     base_ref: str
     branch: str
+    continues: Continued | None = None
 
 
 class Plans(Protocol):
@@ -105,6 +118,10 @@ class Plans(Protocol):
 
     async def place(self, issue: Issue) -> Place:
         """Return where the work starts from, and what it becomes."""
+        ...
+
+    async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:
+        """Return where work goes on with feedback, or None and what a person should know."""
         ...
 
     async def ready(self) -> None:
@@ -139,6 +156,7 @@ class Scheduler:
         journal: where runs are kept.
         plans: agents, models, repository.
         sinks: are told of events and signals.
+        claims: marks issues as taken; None where nobody else works on them.
     """
 
     def __init__(
@@ -148,7 +166,9 @@ class Scheduler:
         journal: Journal,
         plans: Plans,
         sinks: Sequence[EventSink] = (),
+        claims: Claims | None = None,
     ) -> None:
+        self._claims = claims
         self._tracker = tracker
         self._journal = journal
         self._plans = plans
@@ -160,28 +180,69 @@ class Scheduler:
         Raises:
             OrchestratorError: the run cannot be begun; what happens later is an outcome.
         """
+        if isinstance(self._tracker, IssueKeys):
+            key = self._tracker.key_of(key)
         unfinished = await self._journal.unfinished(self._plans.repo, key)
         if unfinished is not None and not wish.new:
             return await self.resume(unfinished, wish)
         done = None if wish.new else await self._journal.done(self._plans.repo, key)
-        if done is not None and await self._plans.holds(done[1].commit):
-            return await self._told_again(*done)
-        issue = await self._tracker.fetch(key)
+        told = done if done is not None and await self._plans.holds(done[1].commit) else None
+        issue = await self._issue(key, told)
+        place, note = await self._going_on(issue, wish)
+        if told is not None and place is None:
+            return await self._told_again(*told, note)
+        if place is None and not wish.again and await self._journal.last(self._plans.repo, key):
+            raise IssueNotReady(f"the last run of issue {key} has ended, and nothing new was said")
         await self._require_ready(issue)
         if unfinished is not None:
             # Taken over first, so that a process that still works on it is told apart and refused.
             await self._journal.take_over(unfinished)
             await self._journal.abandon(unfinished)
         await self._plans.ready()
-        run, agent = await self._planned(issue, wish)
-        journal = await self._journal.begin(run)
+        run_id = f"{issue.key}-{secrets.token_hex(4)}"
+        await self._require_claim(issue.key, run_id)
+        try:
+            run, agent = await self._planned(issue, wish, place, run_id)
+            journal = await self._journal.begin(run)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._released(issue.key, run_id)
+            raise
         return await self._work(run, agent, journal, RunStarted(run, agent))
 
-    async def _told_again(self, run: Run, outcome: Outcome) -> Outcome:
+    async def _require_claim(self, issue: str, run: str) -> None:
+        if self._claims is not None and not await self._claims.claim(issue, run):
+            raise IssueTaken(
+                f"another orchestrator works on issue {issue}",
+                hint="wait for it; a claim that nobody renews ends by itself",
+            )
+
+    async def _released(self, issue: str, run: str) -> None:
+        """Give the issue back; where that fails the claim ends by itself."""
+        if self._claims is not None:
+            with suppress(OrchestratorError):
+                await self._claims.release(issue, run)
+
+    async def _issue(self, key: str, told: tuple[Run, Outcome] | None) -> Issue:
+        """Return an issue; one that is done here need not be there any more."""
+        try:
+            return await self._tracker.fetch(key)
+        except OrchestratorError:
+            if told is None:
+                raise
+            return told[0].issue
+
+    async def _going_on(self, issue: Issue, wish: Wish) -> tuple[Place | None, str]:
+        if wish.new:
+            return None, ""
+        last = await self._journal.last(self._plans.repo, issue.key)
+        return await self._plans.going_on(issue, last)
+
+    async def _told_again(self, run: Run, outcome: Outcome, note: str = "") -> Outcome:
         """Return the outcome of a run that is done; what may have been cut off is completed."""
         await self._plans.finished(run, outcome)
         await self._tracker.report(run.issue, outcome)
-        notes = (*outcome.notes, DONE_BEFORE)
+        notes = (*outcome.notes, DONE_BEFORE, *([note] if note else []))
         if not await self._plans.holds(f"refs/heads/{outcome.branch}"):
             notes = (*notes, f"its branch is gone; to have it again: {_branch_again(outcome)}")
         return dataclasses.replace(outcome, notes=notes)
@@ -211,9 +272,12 @@ class Scheduler:
         run = dataclasses.replace(
             last, limits=self._plans.limits(wish, last.limits), model=model, scripted=scripted
         )
+        await self._require_claim(run.issue.key, run.run_id)
         return await self._work(run, started.agent, journal, RunResumed(journal.epoch, run))
 
-    async def _planned(self, issue: Issue, wish: Wish) -> tuple[Run, AgentDefinition]:
+    async def _planned(
+        self, issue: Issue, wish: Wish, place: Place | None, run_id: str
+    ) -> tuple[Run, AgentDefinition]:
         route = await self._plans.route(issue, wish.agent, self._tracker)
         agent = self._plans.roster()[route.agent]
         model, scripted = self._plans.model_for(agent, wish.model)
@@ -221,8 +285,7 @@ class Scheduler:
         if agent.max_turns is not None and wish.limit_turns is None:
             turns = min(limits.turns or agent.max_turns, agent.max_turns)
             limits = dataclasses.replace(limits, turns=turns)
-        run_id = f"{issue.key}-{secrets.token_hex(4)}"
-        place = await self._plans.place(issue)
+        place = place or await self._plans.place(issue)
         attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1
         run = Run(
             run_id=run_id,
@@ -236,6 +299,7 @@ class Scheduler:
             model=model,
             scripted=scripted,
             base_ref=place.base_ref,
+            continues=place.continues,
         )
         self._plans.require_price(run)
         return run, agent
@@ -289,6 +353,7 @@ class Scheduler:
             await self._park(outcome, run, journal, broadcast)
             return outcome
         await self._plans.finished(run, outcome)
+        await self._released(run.issue.key, run.run_id)
         await self._tracker.report(run.issue, outcome)
         return outcome
 
@@ -312,73 +377,3 @@ def _branch_again(outcome: Outcome) -> str:
 def go_on(run: Run) -> str:
     """Say how a parked run goes on."""
     return f"go on with: orchestrate issue {run.issue.key}"
-
-
-class Broadcast:
-    """The only writer of events: the journal first, then every sink, which can hold nothing up.
-
-    Args:
-        journal: the run's journal.
-        sinks: each drains a queue of its own; a long one drops signals, never events.
-        tasks: where the draining runs.
-    """
-
-    def __init__(
-        self, journal: RunJournal, sinks: Sequence[EventSink], tasks: anyio.abc.TaskGroup
-    ) -> None:
-        self._journal = journal
-        self._queues = []
-        self._left = 0
-        self._scopes: list[anyio.CancelScope] = []
-        self._empty = anyio.Event()
-        for sink in sinks:
-            send, receive = anyio.create_memory_object_stream[Event | Signal](math.inf)
-            self._queues.append(send)
-            self._left += 1
-            tasks.start_soon(self._drain, sink, receive)
-
-    async def emit(self, *events: Event) -> None:
-        """Record events; when this returns they are on disk."""
-        await self._journal.append(*events)
-        for event in events:
-            self._offer(event)
-
-    def show(self, signal: Signal) -> None:
-        """Show a signal; a sink that is far behind misses it."""
-        self._offer(signal, most=QUEUE)
-
-    def _offer(self, item: Event | Signal, most: float = math.inf) -> None:
-        for queue in self._queues:
-            if queue.statistics().current_buffer_used >= most:
-                continue
-            try:
-                queue.send_nowait(item)
-            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                continue
-
-    async def drained(self) -> None:
-        """Let the sinks see what is left, for a bounded time."""
-        for queue in self._queues:
-            queue.close()
-        with anyio.move_on_after(DRAIN_S):
-            while self._left:
-                await self._empty.wait()
-        for scope in self._scopes:
-            scope.cancel()
-
-    async def _drain(
-        self, sink: EventSink, receive: anyio.abc.ObjectReceiveStream[Event | Signal]
-    ) -> None:
-        # Shielded, so that an interruption is still told; ``drained`` ends it.
-        scope = anyio.CancelScope(shield=True)
-        self._scopes.append(scope)
-        with scope:
-            async with receive:
-                async for item in receive:
-                    try:
-                        await sink(item)
-                    except Exception:  # noqa: BLE001 - a sink's fault is not the run's
-                        break
-        self._left -= 1
-        if not self._left:
-            self._empty.set()

@@ -216,10 +216,77 @@ class RoutingSettings:
 class TrackerSettings:
     """Where issues are."""
 
+    kind: Literal["markdown", "github", "gitlab", "jira", "linear"] = "markdown"
+    project: str = ""
+    """``owner/name`` or ``group/name``, the key of a Jira project or a Linear team; on GitHub and
+    GitLab empty means what ``origin`` names."""
+    labels: tuple[str, ...] = ()
+    """What issues carry that wait for work, in batches and when watching."""
+    priorities: Mapping[str, str] = field(default_factory=dict)
+    """A label, or a priority of the tracker, to the priority that is meant."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """A state of the tracker to ``open`` or ``closed``, where it does not say which it is."""
+    base_url: str = ""
+    """A server of your own. This and what follows is yours to say, never a repository's."""
+    allow_projects: tuple[str, ...] = ()
+    """Projects that a repository may name though its ``origin`` names another one, or none."""
+    token_command: str = ""
+    """A command that prints the credential; else it comes from a file, or the environment."""
+    token_file: str = ""
+    """A file that holds the credential, readable by you alone."""
+    app_id: str = ""
+    """A GitHub App, instead of a token."""
+    app_key_file: str = ""
+    """The App's private key, readable by you alone."""
     folder: str = "issues"
     """Folder of markdown issues, from the top of the repository."""
     write_back: bool = False
-    """Whether a report is appended to the issue's own file."""
+    """Whether a report is appended to the issue's own file, or written under it as a comment."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """What becomes of work that was let through, beyond a branch in the repository here."""
+
+    push: bool = False
+    """Whether the branch is pushed. User level only."""
+    remote: str = "origin"
+    """The remote's name, or its address. User level only."""
+    token_env: str = ""
+    """Variable that holds a token for an https remote; else your own git credentials, or those of
+    the code host. User level only."""
+    pull_request: Literal["draft", "ready", "none"] = "none"
+    """Whether a pull request is opened for the pushed branch, and how."""
+    base: str = ""
+    """The branch it is to be merged into; empty means the one that the run started from."""
+    labels: tuple[str, ...] = ()
+    """Labels that it gets."""
+    reviewers: tuple[str, ...] = ()
+    """Logins that are asked to review it."""
+    rescue: bool = False
+    """Whether work that was not let through is pushed as ``rescue/...``; never where the gate for
+    secrets has not passed it. User level only."""
+    feedback_rounds: int = 3
+    """How many runs may go on with one pull request's comments and failed checks."""
+    timeout_s: float = 300.0
+    """How long one git command with the remote may take."""
+    claim: bool = False
+    """Whether an issue is marked as taken while a run works on it: by a comment where GitHub or
+    GitLab has it, else for this state directory alone. User level only."""
+    claim_hours: float = 6.0
+    """How long an issue counts as taken by a run that says nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How ``orchestrate watch`` works on the issues that carry ``tracker.labels``."""
+
+    every_s: float = 60.0
+    """Seconds between two looks at the tracker."""
+    parallel: int = 2
+    """How many issues are worked on at once."""
+    attempts: int = 5
+    """How often in a row an issue may fail for a passing reason before it is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +322,8 @@ class Config:
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
 
     def run_limits(self) -> Limits:
         """Return the limits of one run."""

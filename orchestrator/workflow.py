@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator import prompts
+from orchestrator.deliveryevents import BranchPushed, PullRequestSet
 from orchestrator.events import (
     AUTHOR,
     BaseMerged,
@@ -170,6 +171,14 @@ def _review(events: Sequence[Event], work: Work, required: Required) -> Evidence
 def _deliver(events: Sequence[Event], work: Work) -> Evidence:
     for one in events:
         if isinstance(one, BranchSet) and work.commit and one.commit == work.commit:
-            what = f"branch {one.branch} is set to that commit"
+            what = f"branch {one.branch} is set to that commit{_published(events, work.commit)}"
             return Evidence("deliver", seen=True, required=True, what=what)
     return Evidence("deliver", seen=False, required=True, what="not delivered")
+
+
+def _published(events: Sequence[Event], commit: str) -> str:
+    """Return what is to be seen of a delivery beyond this machine."""
+    pushed = [e for e in events if isinstance(e, BranchPushed) and not e.rescue]
+    told = [f", pushed to {one.remote}" for one in pushed if one.commit == commit]
+    requests = [e for e in events if isinstance(e, PullRequestSet)]
+    return "".join([*told, *(f", pull request {one.url}" for one in requests)])

@@ -37,7 +37,7 @@ DEFAULTS = (
 )
 """Where the branch is looked for that others are changes of, in order."""
 
-ISSUE = re.compile(r"feature/([A-Za-z0-9_]+)-")
+ISSUE = re.compile(r"feature/([A-Z][A-Z0-9_]*-[0-9]+(?=-)|[A-Za-z0-9_]+)-")
 NO_ISSUE = "NUMBER"
 """Stands for the issue of a branch whose name has none; the branch-name gate tells it so."""
 

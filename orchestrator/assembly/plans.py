@@ -15,6 +15,7 @@ import orjson
 from orchestrator import prices, prompts
 from orchestrator.agent import Patience
 from orchestrator.assembly.clients import REPLAY, Clients
+from orchestrator.assembly.delivering import delivery_of, require_base
 from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
@@ -24,9 +25,11 @@ from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
 from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
+from orchestrator.feedback import standing_of
 from orchestrator.means import Judges, Means
-from orchestrator.ports import Gate, IssueTracker, ModelClient, RunJournal, Sandbox
+from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs
+from orchestrator.publishing import Delivery, require_known
 from orchestrator.records import (
     PARKED,
     AgentDefinition,
@@ -65,7 +68,9 @@ class RepositoryPlans:
         agents: Path | None,
         environment: Mapping[str, str],
         gates: Sequence[Gate] = (),
+        host: CodeHost | None = None,
     ) -> None:
+        self._host = host
         self._given_gates = tuple(gates)
         self.repo = repository.id
         self._repository = repository
@@ -88,6 +93,7 @@ class RepositoryPlans:
         """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
         await self._sandbox.check()
         self._needs()
+        self._delivery()
         if self._given_gates or self._config.gates.commands:
             self._gates()  # names that are given twice are told before anything is paid for
         if self._config.review.enabled:
@@ -166,8 +172,35 @@ class RepositoryPlans:
     async def place(self, issue: Issue) -> Place:
         """Return where the work starts from, and what it becomes."""
         repository, base = self._repository, self._base
-        branch = repository.free_branch(prompts.branch_name(issue), base)
-        return Place(base, repository.located.branch, branch)
+        delivery, ref = self._delivery(), repository.located.branch
+        taken: Mapping[str, str] = {}
+        if delivery is not None:
+            # What would stand in the way of delivery is told before anything is paid for.
+            require_base(delivery, ref)
+            await require_known(repository, delivery.remote, base, ref)
+            taken = await delivery.remote.heads()
+        branch = repository.free_branch(prompts.branch_name(issue), base, taken)
+        return Place(base, ref, branch)
+
+    async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:
+        """Return where work goes on with what was said of an issue's pull request."""
+        delivery = self._delivery()
+        if delivery is None:
+            return None, ""
+        branch = last.branch if last is not None else prompts.branch_name(issue)
+        standing = await standing_of(delivery, self._repository, branch, issue.key, last)
+        if standing.continued is None:
+            return None, standing.note
+        return Place(standing.head, "", branch, standing.continued), ""
+
+    def _delivery(self) -> Delivery | None:
+        return delivery_of(
+            self._config,
+            self._repository,
+            state=self._state,
+            environment=self._environment,
+            host=self._host,
+        )
 
     def runner(
         self,
@@ -192,6 +225,7 @@ class RepositoryPlans:
             client=self._clients.of(run.model),
             model=model,
             judges=self._judges(run),
+            delivery=self._delivery(),
             patience=Patience(
                 settings.model.retries, settings.model.backoff_s, settings.model.longest_wait_s
             ),
@@ -311,6 +345,13 @@ class RepositoryPlans:
                     await anyio.to_thread.run_sync(self._repository.delete_refs, prefix)
         except (OSError, WorkspaceError):
             return  # the outcome is in the journal; what is beside it is a convenience
+
+    async def given_up(self, run: str) -> None:
+        """Remove the workspaces and refs of a run that nobody goes on with."""
+        folder = self._state / "runs" / run
+        for place in (*folder.glob("place*"), folder / "gates"):
+            await anyio.to_thread.run_sync(remove_tree, place)
+        await anyio.to_thread.run_sync(self._repository.delete_refs, f"refs/orchestrate/{run}/")
 
 
 def _free(recording: str) -> prices.Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from orchestrator import config as configuration
+from orchestrator.assembly.delivering import board_of
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.plans import RepositoryPlans
-from orchestrator.assembly.tracking import tracker_of
+from orchestrator.assembly.tracking import host_of, tracker_of
+from orchestrator.claims import FileClaims, NoteClaims
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, JournalError
-from orchestrator.journals.owners import owner_of
+from orchestrator.journals.owners import is_alive, owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import EventSink, Gate, IssueTracker, ModelClient, Sandbox
+from orchestrator.ports import Claims, CodeHost, EventSink, Gate, IssueTracker, ModelClient, Sandbox
 from orchestrator.records import (
     PARKED,
     Outcome,
@@ -49,6 +52,8 @@ class Orchestrator:
         client: asks the model; None makes one from the settings.
         agents: a folder of agent files that wins over all others.
         gates: your own, which judge after those of the settings; any object that fits ``Gate``.
+        host: where pull requests are; any object that fits ``CodeHost``.
+        claims: marks issues as taken; any object that fits ``Claims``.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -64,7 +69,11 @@ class Orchestrator:
         agents: Path | None = None,
         environment: Mapping[str, str] | None = None,
         gates: Sequence[Gate] = (),
+        host: CodeHost | None = None,
+        claims: Claims | None = None,
     ) -> None:
+        self._host = host
+        self._claims = claims
         self._gates = tuple(gates)
         self._repository = repository
         self._config = config
@@ -92,6 +101,8 @@ class Orchestrator:
         sandbox_backend: str | None = None,
         agents: str | Path | None = None,
         gates: Sequence[Gate] = (),
+        host: CodeHost | None = None,
+        claims: Claims | None = None,
     ) -> Self:
         """Make one from the settings files.
 
@@ -105,6 +116,8 @@ class Orchestrator:
             agents: a folder of agent files that wins over all others.
             sandbox_backend: ``none`` gives up the walls, as the flag does.
             gates: your own, which judge after those of the settings.
+            host: where pull requests are.
+            claims: marks issues as taken.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -129,6 +142,8 @@ class Orchestrator:
             sandbox=make_sandbox(chosen_walls(config.sandbox, sandbox_backend), folder.absolute()),
             agents=Path(agents) if agents is not None else None,
             gates=gates,
+            host=host,
+            claims=claims,
         )
         made._reload = lambda committed: levels(committed=committed)
         return made
@@ -146,8 +161,15 @@ class Orchestrator:
             agents=self._agents,
             environment=self._environment,
             gates=self._gates,
+            host=self._host or self._own_host(),
         )
         return self
+
+    def _own_host(self) -> CodeHost | None:
+        """Return the code host that the settings name, where anything is delivered to it."""
+        if self._config.delivery.pull_request == "none" and not self._config.delivery.push:
+            return None
+        return host_of(self._repository, self._config, self._environment)
 
     async def __aexit__(
         self,
@@ -199,6 +221,38 @@ class Orchestrator:
         if outcome is not None and outcome.status not in PARKED:
             return outcome
         return await self._scheduler().resume(row.run, Wish(None, model, limit_usd, limit_turns))
+
+    async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
+        """Do what there is to do for an issue by itself, and begin nothing that a person ended.
+
+        Returns:
+            How it ended; None where its run waits for a person, as for a higher limit.
+
+        Raises:
+            OrchestratorError: there is nothing to do, or it cannot be begun.
+        """
+        parked = await self._open_journal().unfinished(self._repository.id, key)
+        last = await self._open_journal().outcome(parked) if parked else None
+        if last is not None and last.status == "limit_reached":
+            return None
+        return await self._scheduler().run_issue(key, Wish(model=model, again=False))
+
+    async def give_up(self, key: str) -> None:
+        """Give up an issue's unfinished run, and remove its workspaces and refs.
+
+        Raises:
+            OrchestratorError: another process works on it.
+        """
+        journal = self._open_journal()
+        run = await journal.unfinished(self._repository.id, key)
+        if run is None:
+            return
+        await journal.take_over(run)
+        await journal.abandon(run)
+        await self._open_plans().given_up(run)
+        claims = self._claims or self._own_claims()
+        if claims is not None:
+            await claims.release(key, run)
 
     async def parked(self, key: str) -> Outcome | None:
         """Return the outcome of an issue's parked run, named by the issue's key or the run's id."""
@@ -257,6 +311,23 @@ class Orchestrator:
             journal=self._open_journal(),
             plans=plans,
             sinks=self._sinks,
+            claims=self._claims or self._own_claims(),
+        )
+
+    def _own_claims(self) -> Claims | None:
+        settings = self._config.delivery
+        if not settings.claim:
+            return None
+        board = board_of(self._repository, self._config, self._environment)
+        if board is not None:
+            return NoteClaims(board, hours=settings.claim_hours, clock=time.time)
+        return FileClaims(
+            self._state / "claims",
+            repo=self._repository.id,
+            hours=settings.claim_hours,
+            clock=time.time,
+            owner=owner_of(os.getpid()),
+            is_alive=is_alive,
         )
 
     def _open_journal(self) -> SqliteJournal:

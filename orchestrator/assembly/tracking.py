@@ -1,24 +1,123 @@
-"""Where a repository's issues are."""
+"""Where a repository's issues and pull requests are."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.config import state_folder
 from orchestrator.errors import ConfigError
-from orchestrator.ports import IssueTracker
+from orchestrator.hostgit import run_git
+from orchestrator.ports import CodeHost, IssueTracker
 from orchestrator.repository import Repository
-from orchestrator.settings import Config
+from orchestrator.settings import Config, TrackerSettings
+
+if TYPE_CHECKING:
+    from orchestrator.forge.client import Dialect, Forge
+    from orchestrator.forge.github import GitHubProject
+    from orchestrator.forge.gitlab import GitLabProject
+    from orchestrator.forge.secret import Credential
+    from orchestrator.forge.tales import Reading
+
+REMOTE = re.compile(
+    r"(?:https?://(?:[^/@]*@)?|ssh://(?:[^/@]*@)?|(?:[^/@:]+@)?)"
+    r"(?P<host>[A-Za-z0-9.-]+)(?::\d+(?=/))?[:/]/?(?P<path>[^?#]+?)(?:\.git)?/?"
+)
+VARIABLES = {
+    "github": ("GITHUB_TOKEN", "GH_TOKEN"),
+    "gitlab": ("GITLAB_TOKEN",),
+    "jira": ("JIRA_TOKEN",),
+    "linear": ("LINEAR_API_KEY",),
+}
+CLOUD = {"github": "github.com", "gitlab": "gitlab.com"}
 
 
-def tracker_of(repository: Repository, config: Config) -> IssueTracker:
+def tracker_of(
+    repository: Repository, config: Config, environment: Mapping[str, str] | None = None
+) -> IssueTracker:
     """Return the tracker of a repository, as its settings say.
 
+    Args:
+        repository: whose issues are wanted.
+        config: its settings.
+        environment: holds the credential; None is this process's own.
+
     Raises:
-        ConfigError: the repository has no checkout, or the folder lies outside it.
+        ConfigError: a setting or the credential is missing, or does not fit.
     """
+    settings = config.tracker
+    given = os.environ if environment is None else environment
+    match settings.kind:
+        case "markdown":
+            return _markdown(repository, settings)
+        case "github":
+            from orchestrator.trackers.github import GitHubTracker
+
+            project = _github(repository, settings, given)
+            back = settings.write_back
+            return GitHubTracker(project, reading=_reading(settings), write_back=back)
+        case "gitlab":
+            from orchestrator.trackers.gitlab import GitLabTracker
+
+            lab = _gitlab(repository, settings, given)
+            return GitLabTracker(lab, reading=_reading(settings), write_back=settings.write_back)
+        case "jira":
+            return _jira(settings, given)
+        case "linear":
+            return _linear(settings, given)
+
+
+def host_of(
+    repository: Repository, config: Config, environment: Mapping[str, str] | None = None
+) -> CodeHost | None:
+    """Return where a repository's pull requests are; None where its tracker's service has none.
+
+    Raises:
+        ConfigError: a setting or the credential is missing, or does not fit.
+    """
+    settings = config.tracker
+    given = os.environ if environment is None else environment
+    if settings.kind == "github":
+        from orchestrator.hosts.github import GitHubHost
+
+        return GitHubHost(_github(repository, settings, given))
+    if settings.kind == "gitlab":
+        from orchestrator.hosts.gitlab import GitLabHost
+
+        return GitLabHost(_gitlab(repository, settings, given))
+    return None
+
+
+def github_project(
+    repository: Repository, config: Config, environment: Mapping[str, str]
+) -> GitHubProject:
+    """Return the project on GitHub that a repository belongs to.
+
+    Raises:
+        ConfigError: a setting or the credential is missing, or does not fit.
+    """
+    return _github(repository, config.tracker, environment)
+
+
+def gitlab_project(
+    repository: Repository, config: Config, environment: Mapping[str, str]
+) -> GitLabProject:
+    """Return the project on GitLab that a repository belongs to.
+
+    Raises:
+        ConfigError: a setting or the credential is missing, or does not fit.
+    """
+    return _gitlab(repository, config.tracker, environment)
+
+
+def _markdown(repository: Repository, settings: TrackerSettings) -> IssueTracker:
     from orchestrator.trackers.markdown import MarkdownTracker
 
     if repository.top is None:
         raise ConfigError("a bare repository has no folder of issues", hint="run it in a checkout")
-    settings = config.tracker
     folder = (repository.top / settings.folder).resolve()
     if not folder.is_relative_to(repository.top.resolve()):
         raise ConfigError(
@@ -26,3 +125,151 @@ def tracker_of(repository: Repository, config: Config) -> IssueTracker:
             hint="name a folder inside it",
         )
     return MarkdownTracker(repository.top / settings.folder, write_back=settings.write_back)
+
+
+def _github(
+    repository: Repository, settings: TrackerSettings, environment: Mapping[str, str]
+) -> GitHubProject:
+    from orchestrator.forge.github import DIALECT, GitHubProject, api_of, project_of, rest_of
+
+    project = project_of(_project(repository, settings))
+    url = api_of(settings.base_url)
+    if not settings.app_id:
+        return GitHubProject(_forge(url, DIALECT, settings, environment), project)
+    from orchestrator.forge.app import AppToken
+    from orchestrator.forge.client import Forge
+    from orchestrator.forge.secret import Token, private_text
+
+    if not settings.app_key_file:
+        raise ConfigError("tracker.app_key_file: an App needs its private key")
+    key = private_text(Path(settings.app_key_file).expanduser(), "tracker.app_key_file")
+    asking = Forge(url, DIALECT, Token("-"))
+    app = AppToken(
+        settings.app_id, key, repository=project, exchange=asking.claimed, top=rest_of(url)
+    )
+    return GitHubProject(_forge(url, DIALECT, settings, environment, app), project)
+
+
+def _gitlab(
+    repository: Repository, settings: TrackerSettings, environment: Mapping[str, str]
+) -> GitLabProject:
+    from orchestrator.forge.gitlab import DIALECT, GitLabProject, api_of
+
+    project = _project(repository, settings)
+    forge = _forge(api_of(settings.base_url), DIALECT, settings, environment)
+    return GitLabProject(forge, project)
+
+
+def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTracker:
+    from orchestrator.forge.client import address
+    from orchestrator.forge.secret import Token
+    from orchestrator.trackers.jira import DIALECT, JiraTracker
+
+    if not settings.base_url:
+        raise ConfigError(
+            "tracker.base_url: Jira needs its address",
+            hint="like https://acme.atlassian.net, in your own config.yaml",
+        )
+    _require_allowed(settings)
+    address(settings.base_url)
+    secret = _secret(settings, environment, "Jira")
+    mail = environment.get("JIRA_EMAIL", "").strip()
+    credential = Token(secret, "basic", mail) if mail else Token(secret)
+    forge = _forge(settings.base_url, DIALECT, settings, environment, credential)
+    return JiraTracker(
+        forge,
+        settings.project,
+        reading=_reading(settings),
+        write_back=settings.write_back,
+    )
+
+
+def _linear(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTracker:
+    from orchestrator.forge.client import address
+    from orchestrator.forge.secret import Token
+    from orchestrator.trackers.linear import API, DIALECT, LinearTracker
+
+    _require_allowed(settings)
+    url = address(settings.base_url or API)
+    credential = Token(_secret(settings, environment, "Linear"), "plain")
+    forge = _forge(url, DIALECT, settings, environment, credential)
+    return LinearTracker(
+        forge, settings.project, reading=_reading(settings), write_back=settings.write_back
+    )
+
+
+def _forge(
+    url: str,
+    dialect: Dialect,
+    settings: TrackerSettings,
+    environment: Mapping[str, str],
+    credential: Credential | None = None,
+) -> Forge:
+    from orchestrator.forge.client import Forge, address
+    from orchestrator.forge.kept import KeptAnswers
+    from orchestrator.forge.secret import Token
+
+    address(url)  # before a secret is even looked for
+    if credential is None:
+        credential = Token(_secret(settings, environment, dialect.service))
+    kept = KeptAnswers(state_folder(environment) / "answers")
+    return Forge(url, dialect, credential, kept=kept)
+
+
+def _secret(settings: TrackerSettings, environment: Mapping[str, str], service: str) -> str:
+    from orchestrator.forge.secret import Places, found
+
+    own = settings.kind == "github" and _host(settings.base_url) not in {"", "github.com"}
+    names = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN") if own else VARIABLES[settings.kind]
+    places = Places(names, settings.token_command, settings.token_file)
+    return found(places, environment, service=service)
+
+
+def _reading(settings: TrackerSettings) -> Reading:
+    from orchestrator.forge.tales import Reading
+
+    return Reading(settings.priorities, settings.states)
+
+
+def _project(repository: Repository, settings: TrackerSettings) -> str:
+    """Return the project of GitHub or GitLab: the one that ``origin`` names, or an allowed one."""
+    named = _origin_project(repository, _host(settings.base_url) or CLOUD[settings.kind])
+    wanted = settings.project or named
+    if not wanted:
+        raise ConfigError(
+            "tracker.project: origin names no project of this service",
+            hint="set tracker.project, and tracker.allow_projects in your own config.yaml",
+        )
+    if wanted.lower() != named.lower():
+        _require_allowed(settings)
+    return wanted
+
+
+def _require_allowed(settings: TrackerSettings) -> None:
+    """Refuse a project that only the repository's own settings name: the credential is yours."""
+    if not settings.project:
+        raise ConfigError("tracker.project: it must be given")
+    allowed = {one.lower() for one in settings.allow_projects}
+    if settings.project.lower() not in allowed:
+        raise ConfigError(
+            f"tracker.project: {settings.project} is not what origin names, and not allowed",
+            hint=f"to allow it: tracker.allow_projects: [{settings.project}] "
+            "in your own config.yaml",
+        )
+
+
+def _origin_project(repository: Repository, host: str) -> str:
+    """Return the project that the remote ``origin`` names, where it is on a host."""
+    folder = repository.top or repository.common
+    done = run_git(["config", "--get", "remote.origin.url"], cwd=folder, check=False)
+    found = REMOTE.fullmatch(done.stdout.decode("utf-8", "replace").strip())
+    if found is None or found["host"].lower().removeprefix("ssh.") != host.lower():
+        return ""
+    return found["path"].strip("/")
+
+
+def _host(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    name = urlsplit(url).hostname or ""
+    return name.removeprefix("api.").removeprefix("www.")

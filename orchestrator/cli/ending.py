@@ -50,8 +50,12 @@ def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False)
         lines.append(f"  problem   {line(outcome.error, 300)}")
     if outcome.hint:
         lines.append(f"  next      {line(outcome.hint, 300)}")
-    if outcome.branch:
-        lines.append(f"  branch    {line(outcome.branch)}")
+    places = (
+        ("branch", outcome.branch),
+        ("pushed", outcome.pushed),
+        ("request", outcome.pull_request),
+    )
+    lines += [f"  {name:<9} {line(place, 300)}" for name, place in places if place]
     if outcome.diff.files:
         diff = outcome.diff
         lines.append(f"  change    {diff.files} files, +{diff.added} -{diff.removed}")

@@ -235,6 +235,15 @@ class SqliteJournal:
         outcome = await self.outcome(rows[0].run)
         return (rows[0].record, outcome) if outcome is not None else None
 
+    async def last(self, repo: str, issue: str) -> Run | None:
+        """Return an issue's latest run, however it stands."""
+        newest = (
+            "where run = (select run from runs where repo=? and issue=? "
+            "order by started desc limit 1)"
+        )
+        rows = await self._rows(newest, (repo, issue))
+        return rows[0].record if rows else None
+
     async def attempts(self, repo: str, issue: str) -> int:
         """Return how many runs an issue has had."""
 

@@ -132,6 +132,8 @@ class BubblewrapSandbox:
         bound = Groups.make(memory_mb=self._limits.memory_mb)
         try:
             flags = self._flags(spec, programs, walls.holding(seccomp.program(), "seccomp"))
+            first = walls.holding(b"", "first")
+            flags = ["--info-fd", str(first), *flags]
             # By a descriptor: a command line can be read inside, and would tell the host's paths.
             told = walls.holding(b"".join(os.fsencode(flag) + b"\0" for flag in flags), "flags")
             # A folder of the user's own can be entered only once the user has been changed.
@@ -149,6 +151,7 @@ class BubblewrapSandbox:
                 start_new_session=True,
                 pass_fds=(*walls.numbers, *pass_fds),
             )
+            said = os.dup(first)
         except OSError as error:
             bound.gone()
             raise SandboxUnavailable(
@@ -158,7 +161,7 @@ class BubblewrapSandbox:
             walls.close()
         written = tuple(mount.source for mount in spec.mounts if mount.writable)
         return SandboxedProcess(
-            process, bound, watchdog=self._watchdog, folders=written, leads=True
+            process, bound, watchdog=self._watchdog, folders=written, leads=True, told=said
         )
 
     def _users(self) -> tuple[str, ...]:

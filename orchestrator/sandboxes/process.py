@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -40,6 +42,8 @@ class ContextFds:
             os.close(number)
 
 
+FIRST = re.compile(rb'"child-pid": *([0-9]+)')
+INIT = re.compile(rb"^NSpid:[\t 0-9]*[\t ]1$", re.MULTILINE)
 PROCESS_GROUP = 1 << 2
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, since Linux 6.9."""
 
@@ -56,6 +60,7 @@ class SandboxedProcess:
         end: ends what a signal does not reach, besides.
         leads: whether the process leads a group of its own, which is ended with it: what it has
             forked, but not yet bound to its own end, would stay for ever.
+        told: a descriptor where bubblewrap says which process is the first inside; closed here.
         closing: called once the process has ended, to remove what is left of it.
     """
 
@@ -69,6 +74,7 @@ class SandboxedProcess:
         ending: signal.Signals = signal.SIGKILL,
         end: Callable[[], None] | None = None,
         leads: bool = False,
+        told: int = -1,
         closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._process = process
@@ -76,6 +82,7 @@ class SandboxedProcess:
         self._ending = ending
         self._end = end
         self._leads = leads
+        self._told = told
         self._closing = closing
         # Popen.kill() may reap the process behind the event loop's back; a pidfd never does, and
         # it never means another process.
@@ -109,9 +116,12 @@ class SandboxedProcess:
 
     def kill(self) -> None:
         """End everything inside, at once."""
+        first = self._first_inside() if self._leads and self._is_there() else -1
         if self._leads:
             self._end_group()
         self._signal(self._ending)
+        if self._leads:
+            self._end_first(first)
         if self._end is not None:
             self._end()
 
@@ -124,6 +134,39 @@ class SandboxedProcess:
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has ended a process inside for its memory."""
         return self._groups.ran_out_of_memory()
+
+    def _is_there(self) -> bool:
+        try:
+            signal.pidfd_send_signal(self._handle, 0)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _first_inside(self) -> int:
+        """Return a handle of the first process inside; -1 where there is none, or none yet."""
+        if self._told < 0:
+            return -1
+        found = FIRST.search(os.pread(self._told, 4096, 0))
+        if found is None:
+            return -1
+        try:
+            handle = os.pidfd_open(int(found[1]))
+            numbers = Path(f"/proc/{int(found[1])}/status").read_bytes()
+        except OSError:
+            return -1
+        if not INIT.search(numbers):  # its number is another's by now
+            os.close(handle)
+            return -1
+        return handle
+
+    def _end_first(self, handle: int) -> None:
+        """End the first process inside, which may not be bound to the end of the others yet."""
+        if handle < 0:
+            handle = self._first_inside()
+        if handle >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
 
     def _end_group(self) -> None:
         """End the process's group; one whose leader is gone may be another's by now."""
@@ -169,6 +212,9 @@ class SandboxedProcess:
             if self._handle >= 0:
                 os.close(self._handle)
                 self._handle = -1
+            if self._told >= 0:
+                os.close(self._told)
+                self._told = -1
 
     async def _leave_groups(self) -> None:
         """Remove the groups once the last process is gone, which takes the kernel a moment."""

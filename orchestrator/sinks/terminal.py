@@ -7,6 +7,14 @@ from typing import TextIO
 
 import orjson
 
+from orchestrator.deliveryevents import (
+    AnswerIntended,
+    BranchPushed,
+    PullRequestIntended,
+    PullRequestSet,
+    PushIntended,
+    ThreadAnswered,
+)
 from orchestrator.events import (
     AUTHOR,
     BaseMerged,
@@ -91,6 +99,8 @@ class TerminalSink:
                 return self._judging(event)
             case BranchSet(branch=branch):
                 text = f"branch {line(branch)}"
+            case BranchPushed() | PullRequestSet():
+                text = _delivered(event)
             case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
                 text = self._styled(line(_told(event), 160), "dim")
             case _:
@@ -155,12 +165,25 @@ def _untold(
     | RequestIntended
     | SnapshotTaken
     | BranchIntended
+    | PushIntended
+    | PullRequestIntended
+    | AnswerIntended
+    | ThreadAnswered
     | EgressEnded
     | RunParked
     | RunFinished
     | ToolOutput,
 ) -> None:
     """Say nothing of these: each is named, so that a new kind is a decision."""
+
+
+def _delivered(event: BranchPushed | PullRequestSet) -> str:
+    match event:
+        case BranchPushed(remote=remote, branch=branch, rescue=rescue):
+            why = " (to be looked at: it was not let through)" if rescue else ""
+            return f"pushed to {line(remote)} {line(branch)}{why}"
+        case PullRequestSet(url=url):
+            return f"pull request {line(url, 200)}"
 
 
 def about_finding(finding: Finding) -> str:

@@ -72,6 +72,27 @@ class MarkdownTracker:
                 break
         return found
 
+    async def candidates(self, labels: Sequence[str], most: int) -> Sequence[Issue]:
+        """Return open issues that carry all of the labels, those of the lowest numbers first."""
+        return await anyio.to_thread.run_sync(self._candidates, labels, most)
+
+    def _candidates(self, labels: Sequence[str], most: int) -> list[Issue]:
+        if not self._folder.is_dir():
+            return []
+        found: list[Issue] = []
+        names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
+        for path in sorted(names, key=_oldest_first):
+            try:
+                issue = issue_of(path.read_bytes(), path.stem.partition("-")[0], str(path))
+            except (OSError, DefinitionError):
+                continue  # who wants this one is told; it says nothing of others
+            is_open = issue.state.lower() not in CLOSED
+            if is_open and KEY.fullmatch(issue.key) and set(labels) <= set(issue.labels):
+                found.append(issue)
+            if len(found) >= most:
+                break
+        return found
+
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Append a short report to the issue's file, if that was asked for."""
         if not self._write_back:
@@ -148,6 +169,10 @@ def shortened(body: str) -> str:
 def _newest_first(path: Path) -> tuple[int, str]:
     number = path.stem.partition("-")[0]
     return (-int(number) if number.isascii() and number.isdigit() else 0, path.name)
+
+
+def _oldest_first(path: Path) -> tuple[int, str]:
+    return (-_newest_first(path)[0], path.name)
 
 
 def _one(header: Header, key: str) -> str:

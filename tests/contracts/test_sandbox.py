@@ -291,6 +291,23 @@ async def test_killing_ends_at_once(walls: Walls, tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_killing_while_the_walls_are_built_leaves_nothing(
+    walls: Walls, tmp_path: Path
+) -> None:
+    """A process that is killed while it is still being started leaves none of its helpers."""
+    if walls.kind == "a stand-in for docker":
+        pytest.skip("NOT TESTED: what a killed stand-in leaves is its own, not an engine's")
+    mark = f"marker-{secrets.token_hex(8)}"
+    sleeper = ("bash", "-c", "exec sleep 600", mark)
+    for number in range(40):
+        async with started(walls, tmp_path / f"place-{number}", *sleeper) as process:
+            await anyio.sleep(0.0005 * (number % 8))
+            process.kill()
+            assert await process.wait() != 0
+    await eventually(lambda: not processes_with(mark), "all processes are gone")
+
+
+@pytest.mark.asyncio
 async def test_nothing_is_left_open(walls: Walls, tmp_path: Path) -> None:
     """No descriptor, and nothing in the state directory, stays of a process that was closed."""
     async with started(walls, tmp_path / "warm", "true") as process:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import prompts
+from orchestrator.pullrequests import Comment
 from orchestrator.trackers.markdown import KEY
 from tests.builders import a_definition, a_verdict, an_issue
 
@@ -188,3 +189,49 @@ def test_a_branch_name_has_its_form(key: str, title: str) -> None:
 def test_a_title_becomes_words(title: str, slug: str) -> None:
     """Letters lose their accents, all else parts words, and words are never cut but for the first."""
     assert prompts.branch_name(an_issue(title=title)) == f"feature/7-{slug}"
+
+
+def said(body: str, *, trusted: bool = True, author: str = "ada") -> Comment:
+    """Build a comment."""
+    return Comment(author, body, trusted=trusted)
+
+
+def test_comments_of_people_who_may_write_are_shown() -> None:
+    """They come in order, quoted, without what is hidden; what others said is nowhere."""
+    comments = (
+        said("mind <!-- rm -rf --> the \u200bcents\n[//]: # (rm -rf)"),
+        said("rm -rf", trusted=False, author="eve"),
+        said("and the euros"),
+    )
+    issue = an_issue(comments=comments)
+    for text in (
+        prompts.first_message(issue, branch="feature/7-x"),
+        prompts.change_message(issue, []),
+    ):
+        assert "rm -rf" not in text and "eve" not in text
+        assert "ada:\nmind  the cents\n\nada:\nand the euros\n</comments-" in text
+
+
+def test_the_newest_comments_are_shown() -> None:
+    """Where there are too many, the older ones are left out, and that is said."""
+    comments = tuple(said(f"{number} " + "x" * 15_000) for number in range(5))
+    text = prompts.first_message(an_issue(comments=comments), branch="feature/7-x")
+    assert "3 older ones are left out" in text
+    assert "ada:\n3 x" in text and "ada:\n4 x" in text and "ada:\n2 x" not in text
+
+
+@given(ANY_TEXT)
+def test_what_is_seen_is_stable(text: str) -> None:
+    """Nothing hidden is left, whatever the text."""
+    shown = prompts.seen(text)
+    assert not {unicodedata.category(char) for char in shown} & {"Cf", "Co", "Cs"}
+    assert len(shown) <= len(text)
+
+
+@given(st.lists(st.sampled_from(["<!--", "-->", "<", "!", "--", ">", "a", "\u200b", "\n"])))
+def test_no_whole_comment_survives_alone(pieces: list[str]) -> None:
+    """A comment that a renderer would hide from its first mark on is never shown."""
+    text = "".join(pieces)
+    first = prompts.cleaned(text).find("<!--")
+    if first >= 0:
+        assert prompts.seen(text).startswith(prompts.cleaned(text)[:first].strip())

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from orchestrator import Event, Orchestrator, Outcome, Signal
 from orchestrator.errors import ModelError
 from orchestrator.events import EVENTS, ModelReplied, Prompted, SnapshotTaken, ToolsReturned
-from orchestrator.ports import EventSink, Gate, ModelClient
+from orchestrator.ports import Claims, CodeHost, EventSink, Gate, ModelClient
 from orchestrator.records import ModelReply, Usage
 from orchestrator.testing import ScriptedModel, says
 
@@ -37,6 +37,8 @@ class Stage:
     state: Path
     config: Path | None = None
     agents: Path | None = None
+    host: CodeHost | None = None
+    claims: Claims | None = None
     heard: list[Event | Signal] = field(default_factory=list)
     model: ScriptedModel = field(default_factory=lambda: ScriptedModel([]))
 
@@ -63,6 +65,8 @@ class Stage:
             sinks=[self.hear, *sinks],
             agents=self.agents,
             gates=gates,
+            host=self.host,
+            claims=self.claims,
         )
         async with made as orchestrator:
             return await orchestrator.run_issue(key, **wish)

@@ -1,0 +1,96 @@
+"""``orchestrate watch``: work on labelled issues, and go on with what is said of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from orchestrator.cli.ending import EXIT
+from orchestrator.config import state_folder
+from orchestrator.ports import EventSink
+from orchestrator.records import Outcome
+from orchestrator.sinks.plain import line
+
+
+@click.command()
+@click.option(
+    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
+)
+@click.option("--once", is_flag=True, help="Look once, work on all that waits, and end.")
+@click.option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
+@click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
+)
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON."
+)
+def command(**options: Any) -> int:
+    """Work on open issues that carry the labels of `tracker.labels`, until it is stopped.
+
+    An issue that is closed meanwhile is given up; one that loses its label is stopped, and kept.
+    Comments and failed checks on pull requests are worked on too. Ctrl-C and SIGTERM park what
+    runs; the next start goes on with it.
+    """
+    with ExitStack() as stack:
+        sinks: list[EventSink] = []
+        if options["log_file"] is not None:
+            from orchestrator.sinks.log import LogSink
+
+            file = stack.enter_context(options["log_file"].open("a", encoding="utf-8"))
+            sinks.append(LogSink(file))
+        return anyio.run(_watch, options, sinks)
+
+
+def tell(text: str) -> None:
+    """Print a line with the time."""
+    click.echo(f"{time.strftime('%H:%M:%S')} {line(text, 400)}", err=True)
+
+
+async def _watch(options: Mapping[str, Any], sinks: list[EventSink]) -> int:
+    from orchestrator.assembly.watch import Watch
+
+    state = (options["state"] or state_folder(os.environ)).absolute()
+    made = Watch(
+        options["config"], repo=options["repo"], state=state, sinks=sinks, model=options["model"]
+    )
+    watcher = made.watcher(tell)
+    if not options["once"]:
+        await until_stopped(watcher.watch)
+        return 0
+    found: dict[str, Outcome] = {}
+
+    async def once() -> None:
+        found.update(await watcher.once())
+
+    if not await until_stopped(once):
+        return 130
+    return max((EXIT[one.status] for one in found.values()), default=0)
+
+
+async def until_stopped(work: Callable[[], Awaitable[None]]) -> bool:
+    """Do the work to its end, or until SIGINT or SIGTERM; tell whether it came to its end."""
+    ended = False
+    async with anyio.create_task_group() as tasks:
+
+        async def listen(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+                task_status.started()
+                async for _ in received:
+                    tell("stopping: what runs is parked")
+                    tasks.cancel_scope.cancel()
+                    return
+
+        await tasks.start(listen)
+        await work()
+        ended = True
+        tasks.cancel_scope.cancel()
+    return ended

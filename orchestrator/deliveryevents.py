@@ -1,0 +1,83 @@
+"""Events of delivery beyond this machine: an intent before each step, its result after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PushIntended:
+    """A branch of the remote is about to be set to a commit.
+
+    Attributes:
+        remote: as it may be told; no secret is in it.
+        rescue: whether this is work that was not let through, under a name of its own.
+    """
+
+    remote: str
+    branch: str
+    commit: str
+    rescue: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{'rescue' if self.rescue else 'push'}/{self.commit}/intent"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPushed:
+    """A branch of the remote is at the commit."""
+
+    remote: str
+    branch: str
+    commit: str
+    rescue: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{'rescue' if self.rescue else 'push'}/{self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestIntended:
+    """A pull request is about to be opened or amended."""
+
+    branch: str
+
+    @property
+    def key(self) -> str:
+        return "pull-request/intent"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestSet:
+    """The pull request is there and says what it should."""
+
+    number: str
+    url: str
+
+    @property
+    def key(self) -> str:
+        return "pull-request"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerIntended:
+    """A thread of the pull request is about to be answered."""
+
+    thread: str
+
+    @property
+    def key(self) -> str:
+        return f"answer/{self.thread}/intent"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadAnswered:
+    """A thread of the pull request is answered."""
+
+    thread: str
+
+    @property
+    def key(self) -> str:
+        return f"answer/{self.thread}"

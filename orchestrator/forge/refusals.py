@@ -1,0 +1,77 @@
+"""What a service's refusal means for the one who asked."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from orchestrator.errors import (
+    TrackerConflict,
+    TrackerError,
+    TrackerMissing,
+    TrackerRefused,
+    Unanswered,
+)
+
+SAID_LIMIT = 300
+
+
+def refusal(service: str, status: int, said: str, what: str, hint: str = "") -> TrackerError:
+    """Turn a status that is no success into an error.
+
+    Args:
+        service: its name, for people.
+        status: of the answer.
+        said: the answer's message.
+        what: the request, as method and path.
+        hint: how the credential is named, for refusals of it.
+    """
+    told = f"{service} answered {status} to {what}: {said or '(nothing)'}"
+    if status in {401, 403}:
+        wrong = hint or "the credential is wrong, or has run out"
+        may_not = "this account may not do that; look at its permissions"
+        return TrackerRefused(told, hint=wrong if status == 401 else may_not)
+    if status in {404, 410, 451}:
+        return TrackerMissing(told, hint="it does not exist, or this account may not see it")
+    if status in {409, 412, 422}:
+        return TrackerConflict(told)
+    if status in {301, 302, 307, 308}:
+        return TrackerMissing(
+            f"{service} has moved what was asked for ({what})",
+            hint="name the project as it is called now",
+        )
+    passing = status >= 500 or status == 408
+    return Unanswered(told, retryable=True) if passing else TrackerError(told)
+
+
+def message_of(data: Any) -> str:
+    """Return what an answer says of itself, in one short line, whatever service it is of."""
+    parts: list[str] = []
+    if isinstance(data, dict):
+        for name in ("message", "error", "error_description", "errorMessages", "errors"):
+            parts += _texts(data.get(name))
+    elif isinstance(data, str):
+        parts.append(data)
+    return one_line("; ".join(dict.fromkeys(parts)))
+
+
+def one_line(text: str) -> str:
+    """Return hostile text as one short line without anything that a terminal obeys."""
+    flat = " ".join(text.split())
+    seen = "".join(char for char in flat if unicodedata.category(char)[0] != "C")
+    return seen if len(seen) <= SAID_LIMIT else f"{seen[:SAID_LIMIT]}..."
+
+
+def _texts(value: Any, depth: int = 0) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if depth > 3:
+        return []
+    if isinstance(value, list):
+        return [text for one in value[:5] for text in _texts(one, depth + 1)]
+    if isinstance(value, dict):
+        if isinstance(value.get("message"), str):
+            return [value["message"]]
+        pairs = [(name, _texts(one, depth + 1)) for name, one in list(value.items())[:6]]
+        return [f"{name}: {text}" for name, texts in pairs for text in texts]
+    return []

@@ -1,0 +1,1 @@
+"""Adapters of code hosts: where pull requests are."""

@@ -1,0 +1,305 @@
+"""Delivery beyond this machine: one push, one pull request, one answer a thread.
+
+Each step is an intent, the act, and its result, in the run's own events. After a process was killed
+between any two of them the next one looks at what is there, and does only what is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import anyio.to_thread
+
+from orchestrator.announcing import (
+    answer_marker,
+    answer_of,
+    body_of,
+    is_ours,
+    merged_body,
+    run_marker,
+    title_of,
+)
+from orchestrator.deliveryevents import (
+    AnswerIntended,
+    BranchPushed,
+    PullRequestIntended,
+    PullRequestSet,
+    PushIntended,
+    ThreadAnswered,
+)
+from orchestrator.errors import DeliveryRefused, OrchestratorError
+from orchestrator.events import Event
+from orchestrator.ports import CodeHost
+from orchestrator.pullrequests import PullRequest, PullRequestWish
+from orchestrator.records import SECRETS_GATE, Outcome, Run, Verdict
+from orchestrator.remotes import Remote
+from orchestrator.repository import Repository
+
+HEADS = "refs/heads/"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What becomes of work that was let through, beyond the branch here.
+
+    Attributes:
+        remote: where it is pushed to.
+        host: where pull requests are.
+        mode: whether one is opened, and how.
+        base: the branch it is to be merged into; empty means the one that the run started from.
+        labels: that it gets.
+        reviewers: that are asked.
+        closes: whether issues are the host's own, so that merging closes them.
+        rescue: whether work that was not let through is pushed under a name of its own.
+        rounds: how many runs may go on with one pull request.
+        clean: takes out of a model's words what must not be published.
+    """
+
+    remote: Remote
+    host: CodeHost
+    mode: Literal["draft", "ready", "none"] = "none"
+    base: str = ""
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    closes: bool = False
+    rescue: bool = False
+    rounds: int = 3
+    clean: Callable[[str], str] = str
+
+
+class Publisher:
+    """Publishes the work of one run, once, whatever happens.
+
+    Args:
+        run: whose work it is.
+        delivery: how it is published.
+        repository: where its commits are.
+        emit: records events; when it returns they are on disk.
+        events: the run's events so far; it is looked at, never changed.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        delivery: Delivery,
+        *,
+        repository: Repository,
+        emit: Callable[..., Awaitable[None]],
+        events: Sequence[Event],
+    ) -> None:
+        self._run = run
+        self._delivery = delivery
+        self._repository = repository
+        self._emit = emit
+        self._events = events
+
+    async def publish(self, outcome: Outcome, base: str) -> Outcome:
+        """Push the outcome's commit, have its pull request, and answer what it works on.
+
+        Args:
+            outcome: that of a run whose branch is set; it is what people are told.
+            base: the commit that the work is a change of.
+
+        Returns:
+            The outcome, with where it was pushed to and its pull request.
+
+        Raises:
+            DeliveryRefused: only a person can go on.
+            RemoteUnavailable: the remote cannot be reached; the same may succeed later.
+            TrackerError: the code host did not do what was asked.
+        """
+        where = await self._pushed(outcome.branch, outcome.commit, base)
+        outcome = dataclasses.replace(outcome, pushed=where)
+        host = self._delivery.host
+        if self._delivery.mode == "none":
+            return outcome
+        public = self._public(outcome)
+        found = await self._pull_request(host, public)
+        await self._answers(host, public)
+        return dataclasses.replace(outcome, pull_request=found.url)
+
+    async def answer(self, outcome: Outcome) -> None:
+        """Answer what the run was to work on, where it has changed nothing.
+
+        Raises:
+            TrackerError: the code host did not do what was asked.
+        """
+        if self._delivery.mode != "none":
+            await self._answers(self._delivery.host, self._public(outcome))
+
+    def _public(self, outcome: Outcome) -> Outcome:
+        clean = self._delivery.clean
+        return dataclasses.replace(
+            outcome, summary=clean(outcome.summary), notes=tuple(map(clean, outcome.notes))
+        )
+
+    # -- the push --------------------------------------------------------------------------
+
+    async def _pushed(self, branch: str, commit: str, base: str) -> str:
+        remote = self._delivery.remote
+        done = BranchPushed(remote.shown(), branch, commit)
+        if done not in self._events:
+            expected = self._run.base_commit if self._run.continues else None
+            if expected is None:
+                await require_known(self._repository, remote, base, self._run.base_ref)
+            await self._intend(PushIntended(remote.shown(), branch, commit))
+            await remote.push(branch, commit, expected=expected)
+            await self._emit(done)
+        return f"{remote.shown()} {branch}"
+
+    async def rescued(
+        self, outcome: Outcome, verdicts: Sequence[Verdict], gates: Sequence[str]
+    ) -> Outcome:
+        """Push work that was not let through under a name of its own, where that may be.
+
+        What the gate for secrets has not passed never leaves this machine.
+
+        Args:
+            outcome: its error says why it was not let through.
+            verdicts: what the gates said of its commit.
+            gates: the names of all gates that judge.
+
+        Returns:
+            The outcome, with where the work is, or why it could not be pushed.
+        """
+        if not self._delivery.rescue or not outcome.commit:
+            return outcome
+        if not verdicts or not may_leave(verdicts, outcome.commit, gates):
+            return outcome
+        remote = self._delivery.remote
+        branch = f"rescue/{self._run.issue.key}-{self._run.run_id.rpartition('-')[2]}"
+        done = BranchPushed(remote.shown(), branch, outcome.commit, rescue=True)
+        where = f"the work is pushed as {branch} to {remote.shown()}, to be looked at"
+        if done not in self._events:
+            try:
+                await require_known(
+                    self._repository, remote, self._run.base_commit, self._run.base_ref
+                )
+                await self._intend(
+                    PushIntended(remote.shown(), branch, outcome.commit, rescue=True)
+                )
+                await remote.push(branch, outcome.commit)
+            except OrchestratorError as error:
+                note = f"the work could not be pushed to be looked at: {error}"
+                return dataclasses.replace(outcome, notes=(*outcome.notes, note))
+            await self._emit(done)
+        pushed = f"{remote.shown()} {branch}"
+        return dataclasses.replace(outcome, pushed=pushed, notes=(*outcome.notes, where))
+
+    async def _intend(self, intent: Event) -> None:
+        if not any(one.key == intent.key for one in self._events):
+            await self._emit(intent)
+
+    # -- the pull request ------------------------------------------------------------------
+
+    async def _pull_request(self, host: CodeHost, outcome: Outcome) -> PullRequest:
+        branch = outcome.branch
+        done = next((one for one in self._events if isinstance(one, PullRequestSet)), None)
+        if done is not None:
+            return PullRequest(done.number, done.url, "open", branch, self._base())
+        found = await host.find(branch)
+        self._require_open(found)
+        body = body_of(self._run, outcome, closes=self._delivery.closes)
+        await self._intend(PullRequestIntended(branch))
+        if found is None or found.state != "open":
+            found = await host.open(self._wish(branch, body))
+        elif is_ours(found.body, self._run.issue.key):
+            # What people have made of title, base, draft and reviewers since then stays.
+            wish = PullRequestWish(
+                title=found.title,
+                body=merged_body(found.body, body),
+                branch=branch,
+                base=found.base,
+                draft=found.draft,
+                labels=self._delivery.labels,
+            )
+            found = await host.amend(found, wish)
+        await self._emit(PullRequestSet(found.number, found.url))
+        return found
+
+    def _require_open(self, found: PullRequest | None) -> None:
+        """Refuse to open another one in place of one that a person has closed."""
+        continued = self._run.continues
+        ours = found is not None and run_marker(self._run.run_id) in found.body
+        if continued is None and not ours:
+            return
+        if found is not None and found.state == "open":
+            return
+        state = found.state if found is not None else "gone"
+        url = found.url if found is not None else continued.url if continued else ""
+        raise DeliveryRefused(
+            f"pull request {url} was {state} by somebody meanwhile",
+            hint="the work is pushed; reopen the pull request, or open another one for its branch",
+        )
+
+    def _wish(self, branch: str, body: str) -> PullRequestWish:
+        return PullRequestWish(
+            title=title_of(self._run.issue, here=self._delivery.closes),
+            body=body,
+            branch=branch,
+            base=self._base(),
+            draft=self._delivery.mode == "draft",
+            labels=self._delivery.labels,
+            reviewers=self._delivery.reviewers,
+        )
+
+    def _base(self) -> str:
+        return self._delivery.base or self._run.base_ref.removeprefix(HEADS)
+
+    # -- answers ---------------------------------------------------------------------------
+
+    async def _answers(self, host: CodeHost, outcome: Outcome) -> None:
+        if self._run.continues is None:
+            return
+        for thread in self._run.continues.feedback.threads:
+            done = ThreadAnswered(thread.id)
+            if done in self._events:
+                continue
+            await self._intend(AnswerIntended(thread.id))
+            await host.answer(thread.id, answer_marker(thread), self._answer(outcome))
+            await self._emit(done)
+
+    def _answer(self, outcome: Outcome) -> str:
+        return answer_of(self._run, outcome)
+
+
+def may_leave(verdicts: Sequence[Verdict], commit: str, gates: Sequence[str]) -> bool:
+    """Tell whether the gate for secrets, where it judges at all, has passed this very commit."""
+    said = [one for one in verdicts if one.gate == SECRETS_GATE]
+    if any(one.state != "passed" or one.commit != commit for one in said):
+        return False
+    return bool(said) or SECRETS_GATE not in gates
+
+
+async def require_known(repository: Repository, remote: Remote, base: str, ref: str) -> None:
+    """Refuse to publish commits of the user's own that the remote does not have.
+
+    Args:
+        repository: where they are.
+        remote: what is pushed to.
+        base: the commit that work starts from, or is a change of.
+        ref: the user's branch, for the hint.
+
+    Raises:
+        DeliveryRefused: no branch of the remote holds the base.
+        RemoteUnavailable: the remote cannot be asked.
+    """
+    if await anyio.to_thread.run_sync(repository.was_fetched, remote.name, base):
+        return
+    heads = set((await remote.heads()).values())
+    for head in heads:
+        if head == base:
+            return
+    for head in heads:
+        known = await anyio.to_thread.run_sync(repository.has, head)
+        if known and await anyio.to_thread.run_sync(repository.is_ancestor, base, head):
+            return
+    name = ref.removeprefix(HEADS) or "YOUR-BRANCH"
+    raise DeliveryRefused(
+        f"{remote.shown()} does not have commit {base[:12]}, which the work starts from: pushing "
+        "would publish commits of yours",
+        hint=f"push them first: git push {remote.shown()} {name}",
+    )

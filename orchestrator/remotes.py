@@ -1,0 +1,427 @@
+"""A remote of the user's repository: what it holds, and one push of one commit to it.
+
+Git runs in a directory of its own that has no settings but ours and reads the repository's
+objects: nothing that the repository's settings name is started. A secret goes to git through a pipe
+that is read once; it is in no argument, environment, file, event or error.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from orchestrator.errors import ConfigError, DeliveryRefused, RemoteUnavailable
+from orchestrator.hostgit import environment
+from orchestrator.remoteurls import Login, RemoteUrl, may_carry_secrets, remote_url
+from orchestrator.repository import SHA, Repository
+
+TIMEOUT_S = 300.0
+OUTPUT_LIMIT = 64 * 1024
+SILENCE = {"http.lowSpeedLimit": "1", "http.lowSpeedTime": "60"}
+"""Less than a byte a second for a minute counts as no answer."""
+PASSED_ON = (
+    *("SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""What reaching a remote depends on, and git on the host does not get otherwise."""
+DENIED = re.compile(
+    r"Authentication failed|could not read (?:Username|Password)|returned error: (?:401|403)"
+    r"|Permission denied|Access denied|not authorized",
+    re.IGNORECASE,
+)
+MISSING = re.compile(
+    r"returned error: 404|repository .*not found|does not appear to be a git repository",
+    re.IGNORECASE,
+)
+RACED = re.compile(
+    r"stale info|non-fast-forward|fetch first|cannot lock ref|failed to update ref"
+    r"|remote ref updated since checkout|incorrect old value|reference already exists",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push has come to.
+
+    Attributes:
+        moved: whether this push moved the branch; False where it was there already.
+    """
+
+    branch: str
+    commit: str
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """How a git command ended."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def all(self) -> str:
+        return f"{self.output}\n{self.errors}"
+
+
+class Remote:
+    """One remote of a repository.
+
+    Args:
+        repository: whose commits are pushed.
+        name: the remote's name in git's settings, or an address.
+        login: gives name and secret for scheme, host and port of its address; None leaves it to
+            the user's own git.
+        scratch: a folder for private directories.
+        variables: the environment that proxies and certificates are taken from.
+        timeout_s: how long one command may take.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        name: str,
+        *,
+        scratch: Path,
+        login: Callable[[str], Awaitable[Login | None]] | None = None,
+        variables: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._repository = repository
+        self._login = login
+        self._scratch = scratch
+        self._variables = {k: v for k, v in (variables or {}).items() if k in PASSED_ON}
+        self._timeout_s = timeout_s
+        self.name = name
+        self.url = self._located()
+
+    def _located(self) -> RemoteUrl:
+        text = self._repository.remote_address(self.name)
+        if not text and ("/" in self.name or ":" in self.name):
+            text = self.name
+        if not text:
+            raise ConfigError(
+                f"delivery.remote: there is no remote {self.name!r}",
+                hint=f"run: git remote add {self.name} ADDRESS",
+            )
+        top = self._repository.top
+        url = remote_url(text, folder=top or self._repository.common)
+        if url.kind == "file" and top and Path(url.path).is_relative_to(top.resolve()):
+            # Whoever wrote the files of the checkout could have written its hooks too.
+            raise ConfigError(
+                f"the remote {self.shown(url)} lies inside the repository itself",
+                hint="name another one in delivery.remote",
+            )
+        return url
+
+    def shown(self, url: RemoteUrl | None = None) -> str:
+        """Return the remote as it may be told: its name, or its address without secrets."""
+        at = (url or self.url).address if "://" in self.name or "@" in self.name else self.name
+        return at.rpartition("@")[2] if "://" not in at else at
+
+    # -- what is done with it --------------------------------------------------------------
+
+    async def heads(self, *branches: str) -> dict[str, str]:
+        """Return branches of the remote and their commits; all, where none is named.
+
+        Raises:
+            RemoteUnavailable: it could not be asked.
+        """
+        refs = [f"refs/heads/{one}" for one in branches]
+        said = await self._git("ls-remote", "--heads", "--", self.url.address, *refs)
+        if said.status:
+            raise self._unavailable("could not be asked for its branches", said)
+        found: dict[str, str] = {}
+        for row in said.output.splitlines():
+            sha, _, ref = row.partition("\t")
+            name = ref.removeprefix("refs/heads/")
+            # A pattern matches the ends of names too.
+            if SHA.fullmatch(sha) and ref.startswith("refs/heads/"):
+                found[name] = sha
+        return {k: v for k, v in found.items() if not branches or k in branches}
+
+    async def push(self, branch: str, commit: str, *, expected: str | None = None) -> Pushed:
+        """Set a branch of the remote to a commit that continues it; never anything else.
+
+        Args:
+            branch: its short name.
+            commit: what it becomes.
+            expected: what it has to be at before; None takes whatever the commit continues.
+
+        Raises:
+            DeliveryRefused: the branch holds what the commit does not continue, or the remote's
+                own rules refuse it.
+            RemoteUnavailable: it could not be reached, or does not take the credentials.
+        """
+        current = (await self.heads(branch)).get(branch, "")
+        if current == commit:
+            return Pushed(branch, commit, moved=False)
+        await self._require_forward(branch, commit, current, expected)
+        ref = f"refs/heads/{branch}"
+        said = await self._git(
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-follow-tags",
+            "--no-signed",
+            "--recurse-submodules=no",
+            f"--force-with-lease={ref}:{current}",
+            "--",
+            self.url.address,
+            f"{commit}:{ref}",
+        )
+        if not said.status:
+            return Pushed(branch, commit, moved=True)
+        # The answer may have been lost, or another process of ours was faster: what counts is
+        # where the branch is now.
+        with suppress(RemoteUnavailable):
+            if (await self.heads(branch)).get(branch) == commit:
+                return Pushed(branch, commit, moved=True)
+        raise self._refused(branch, commit, said)
+
+    async def fetch(self, branch: str) -> str:
+        """Bring a branch's commits into the repository's objects; no ref is set.
+
+        Returns:
+            Its commit; empty where the remote has no such branch.
+
+        Raises:
+            RemoteUnavailable: it could not be reached.
+        """
+        current = (await self.heads(branch)).get(branch, "")
+        if not current or self._repository.has(current):
+            return current
+        said = await self._git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-auto-gc",
+            "--no-write-fetch-head",
+            "--recurse-submodules=no",
+            "--",
+            self.url.address,
+            f"refs/heads/{branch}:refs/fetched/{branch}",
+            checked=True,
+        )
+        if said.status or not self._repository.has(current):
+            raise self._unavailable(f"did not give branch {branch}", said)
+        return current
+
+    async def _require_forward(
+        self, branch: str, commit: str, current: str, expected: str | None
+    ) -> None:
+        hint = f"the work is commit {commit}: look at both, and push what you want to keep"
+        if expected and not current:
+            raise DeliveryRefused(
+                f"branch {branch} was deleted on {self.shown()} meanwhile", hint=hint
+            )
+        if expected and current != expected:
+            raise DeliveryRefused(
+                f"branch {branch} on {self.shown()} was moved from {expected[:12]} to "
+                f"{current[:12]} meanwhile",
+                hint=hint,
+            )
+        if not current:
+            return
+        known = await anyio.to_thread.run_sync(self._repository.has, current)
+        if known and await anyio.to_thread.run_sync(self._repository.is_ancestor, current, commit):
+            return
+        raise DeliveryRefused(
+            f"branch {branch} on {self.shown()} is at {current[:12]}, which this work does not "
+            "continue: somebody else has pushed there",
+            hint=hint,
+        )
+
+    # -- what went wrong -------------------------------------------------------------------
+
+    def _refused(
+        self, branch: str, commit: str, said: _Said
+    ) -> DeliveryRefused | RemoteUnavailable:
+        flags = [line for line in said.output.splitlines() if line.startswith("!")]
+        why = flags[0].rpartition("\t")[2] if flags else ""
+        remote = " ".join(
+            line.removeprefix("remote:").strip()
+            for line in said.errors.splitlines()
+            if line.startswith("remote:")
+        )
+        told = " ".join(part for part in (why, remote[:300]) if part)
+        if RACED.search(why):
+            return DeliveryRefused(
+                f"branch {branch} on {self.shown()} moved while it was pushed to {told}",
+                hint=f"the work is commit {commit}: look at both, and push what you want to keep",
+            )
+        if flags:
+            return DeliveryRefused(
+                f"{self.shown()} refuses the push of {branch}: {told}",
+                hint="its rules or hooks say no: change them, or push it yourself: "
+                f"git push {self.shown()} {commit}:refs/heads/{branch}",
+            )
+        return self._unavailable(f"did not take branch {branch}", said)
+
+    def _unavailable(self, what: str, said: _Said) -> RemoteUnavailable:
+        lines = [one.strip() for one in said.errors.splitlines() if one.strip()]
+        telling = [one for one in lines if one.startswith(("fatal:", "error:", "remote:"))]
+        short = " ".join((telling or lines)[:3])[:300] or f"git ended with {said.status}"
+        hint = "nothing is lost: try again later"
+        if DENIED.search(said.errors):
+            hint = "its credentials are missing, wrong or too weak: mend them, and go on"
+        elif MISSING.search(said.errors):
+            hint = "there is no such repository, or these credentials do not show it"
+        return RemoteUnavailable(f"{self.shown()} {what}: {short}", hint=hint)
+
+    # -- running git -----------------------------------------------------------------------
+
+    async def _secret(self) -> Login | None:
+        login = self.url.login
+        if login is None and self._login is not None and self.url.kind in {"http", "https"}:
+            login = await self._login(self.url.origin)
+        if login is None:
+            return None
+        if any(char in text for text in (login.user, login.secret) for char in "\r\n\0"):
+            raise RemoteUnavailable(
+                f"the credentials for {self.shown()} hold a line break",
+                hint="give the token alone",
+            )
+        if not may_carry_secrets(self.url):
+            raise RemoteUnavailable(
+                f"{self.shown()} is reached over plain http, and no credentials are sent there",
+                hint="use its https address",
+            )
+        return login
+
+    async def _git(self, *arguments: str, checked: bool = False) -> _Said:
+        """Run one git command in a directory that has no settings but ours."""
+        login = await self._secret()
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(tempfile.mkdtemp(prefix="remote-", dir=self._scratch))
+        reader: int | None = None
+        try:
+            self._make_directory(folder)
+            settings = dict(SILENCE)
+            if checked:
+                settings["fetch.fsckObjects"] = "true"
+            if login is not None:
+                reader = _piped(f"username={login.user}\npassword={login.secret}\n")
+                settings |= {
+                    "credential.helper": "",  # the user's own are not told of our secret
+                    f"credential.{self.url.origin}.helper": (
+                        f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'
+                    ),
+                }
+            env = environment(
+                settings,
+                GIT_DIR=str(folder),
+                GIT_OBJECT_DIRECTORY=str(self._repository.common / "objects"),
+                GIT_ALLOW_PROTOCOL=":".join(KINDS_OF[self.url.kind]),
+            )
+            pass_fds = () if reader is None else (reader,)
+            said = await self._ran(arguments, folder, env | self._variables, pass_fds)
+        finally:
+            if reader is not None:
+                os.close(reader)
+            shutil.rmtree(folder, ignore_errors=True)
+        return _without(login, said)
+
+    def _make_directory(self, folder: Path) -> None:
+        """Make a git directory by hand: no template, no hook, no setting."""
+        (folder / "refs").mkdir()
+        (folder / "objects").mkdir()
+        (folder / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
+        hashed = self._repository.located.object_format
+        lines = ["[core]", "repositoryformatversion = 0", "bare = true"]
+        if hashed != "sha1":
+            lines = [lines[0], "repositoryformatversion = 1", "bare = true", "[extensions]"]
+            lines.append(f"objectformat = {hashed}")
+        (folder / "config").write_text("\n".join([*lines, ""]), encoding="ascii")
+        shallow = self._repository.common / "shallow"
+        if shallow.is_file():
+            shutil.copyfile(shallow, folder / "shallow")
+
+    async def _ran(
+        self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], fds: Sequence[int]
+    ) -> _Said:
+        # A session of its own has no terminal that ssh or git could ask on.
+        process = await anyio.open_process(
+            ["git", *arguments],
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=fds,
+        )
+        kept: dict[str, bytes] = {}
+
+        async def read(name: str, stream: anyio.abc.ByteReceiveStream | None) -> None:
+            data = b""
+            if stream is not None:
+                async for part in stream:
+                    data += part[: max(OUTPUT_LIMIT * 64 - len(data), 0)]
+            kept[name] = data
+
+        try:
+            with anyio.fail_after(self._timeout_s):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(read, "output", process.stdout)
+                    tasks.start_soon(read, "errors", process.stderr)
+                status = await process.wait()
+        except TimeoutError:
+            raise RemoteUnavailable(
+                f"{self.shown()} gave no answer within {self._timeout_s:g} s",
+                hint="nothing is lost: try again later",
+            ) from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with anyio.CancelScope(shield=True):
+                await process.aclose()
+        output, errors = (kept[one].decode("utf-8", "replace") for one in ("output", "errors"))
+        return _Said(status, output, errors)
+
+
+KINDS_OF = {
+    "https": ("https",),
+    "http": ("http", "https"),
+    "ssh": ("ssh",),
+    "file": ("file",),
+}
+"""What git may speak with a remote of a kind; the user's own rewriting goes no further."""
+
+
+def _piped(text: str) -> int:
+    """Return the reading end of a pipe that holds a text, and then ends."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, text.encode())
+    finally:
+        os.close(writer)
+    return reader
+
+
+def _without(login: Login | None, said: _Said) -> _Said:
+    """Return what was said without a secret, should a server have sent it back."""
+    if login is None or not login.secret:
+        return said
+    pair = f"{login.user}:{login.secret}".encode()
+    forms = (login.secret, base64.b64encode(pair).decode())
+
+    def clean(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, "***")
+        return text
+
+    return _Said(said.status, clean(said.output), clean(said.errors))

@@ -1,0 +1,211 @@
+"""Watching a tracker: labelled issues are worked on, and gone on with when somebody comments."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from orchestrator.errors import IssueNotFound, IssueNotReady, NoRoute, OrchestratorError
+from orchestrator.records import CLOSED, Issue, Outcome
+
+MOST = 200
+"""Candidates that are looked at in one pass."""
+
+
+class Watched(Protocol):
+    """The tracker, as far as watching needs it."""
+
+    async def fetch(self, key: str) -> Issue: ...
+    async def candidates(self, labels: Sequence[str], most: int) -> Sequence[Issue]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a tracker is watched.
+
+    Attributes:
+        labels: what issues carry that wait for work.
+        every_s: seconds between two looks.
+        parallel: how many issues are worked on at once.
+        attempts: how often in a row an issue may fail for a passing reason.
+        longest_s: the longest wait before such an issue is tried again.
+    """
+
+    labels: tuple[str, ...]
+    every_s: float = 60.0
+    parallel: int = 2
+    attempts: int = 5
+    longest_s: float = 3600.0
+
+
+@dataclass(slots=True)
+class _Working:
+    """An issue that is being worked on."""
+
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """An issue that failed, how often in a row, and when it is tried again."""
+
+    times: int
+    again: float
+
+
+class Watcher:
+    """Works on what waits, a bounded number at once, until it is cancelled.
+
+    Args:
+        tracker: where issues are.
+        work: works on an issue, or goes on with it; parks its run where it is cancelled.
+        give_up: gives up an issue's run, and removes what it left.
+        pace: how it is done.
+        tell: says a line to whoever looks on.
+        clock: seconds, from any fixed point.
+
+    Attributes:
+        ended: the last outcome of each issue.
+    """
+
+    def __init__(
+        self,
+        tracker: Watched,
+        work: Callable[[str], Awaitable[Outcome | None]],
+        give_up: Callable[[str], Awaitable[None]],
+        *,
+        pace: Pace,
+        tell: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._tracker = tracker
+        self._work = work
+        self._give_up = give_up
+        self._pace = pace
+        self._tell = tell
+        self._clock = clock
+        self._working: dict[str, _Working] = {}
+        self._failing: dict[str, _Failing] = {}
+        self._told: dict[str, str] = {}
+        self._freed = anyio.Event()
+        self.ended: dict[str, Outcome] = {}
+
+    async def watch(self) -> None:
+        """Look, work and wait, for ever."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                await self._looked(tasks)
+                await anyio.sleep(self._pace.every_s)
+
+    async def once(self) -> Mapping[str, Outcome]:
+        """Look once, work on all that waits, and return how each issue ended."""
+        async with anyio.create_task_group() as tasks:
+            for key in await self._looked(tasks):
+                while len(self._working) >= self._pace.parallel:
+                    self._freed = anyio.Event()
+                    await self._freed.wait()
+                self._start(tasks, key)
+        return self.ended
+
+    async def _looked(self, tasks: anyio.abc.TaskGroup) -> list[str]:
+        """See to what is being worked on first, then begin what waits; return what has no room."""
+        try:
+            await self._reconciled()
+            found = await self._tracker.candidates(self._pace.labels, MOST)
+        except OrchestratorError as error:
+            self._tell(f"the tracker cannot be asked: {error}")
+            return []
+        left = []
+        for issue in found:
+            if issue.key in self._working or not self._is_due(issue.key):
+                continue
+            if len(self._working) < self._pace.parallel:
+                self._start(tasks, issue.key)
+            else:
+                left.append(issue.key)
+        return left
+
+    async def _reconciled(self) -> None:
+        """Stop what was closed or lost its label meanwhile."""
+        for key, working in list(self._working.items()):
+            try:
+                issue = await self._tracker.fetch(key)
+            except IssueNotFound:
+                issue = None
+            if issue is None or issue.state.lower() in CLOSED:
+                self._tell(f"issue {key} is closed: its run is given up")
+                working.closed = True
+                working.scope.cancel()
+            elif not self._is_wanted(issue):
+                self._tell(f"issue {key} has lost its label: its run is stopped, and kept")
+                working.scope.cancel()
+
+    def _is_wanted(self, issue: Issue) -> bool:
+        labels = {one.lower() for one in issue.labels}
+        return all(one.lower() in labels for one in self._pace.labels)
+
+    def _is_due(self, key: str) -> bool:
+        failing = self._failing.get(key)
+        if failing is None:
+            return True
+        return failing.times < self._pace.attempts and self._clock() >= failing.again
+
+    def _start(self, tasks: anyio.abc.TaskGroup, key: str) -> None:
+        working = _Working()
+        self._working[key] = working
+        tasks.start_soon(self._worked, key, working)
+
+    async def _worked(self, key: str, working: _Working) -> None:
+        try:
+            with working.scope:
+                await self._tried(key)
+            if working.closed:
+                await self._cleaned(key)
+        finally:
+            del self._working[key]
+            self._freed.set()
+
+    async def _tried(self, key: str) -> None:
+        try:
+            outcome = await self._work(key)
+        except (IssueNotReady, IssueNotFound, NoRoute) as error:
+            self._say(key, str(error))  # a person's to change, and no reason to wait for longer
+            return
+        except OrchestratorError as error:
+            self._failed(key, str(error))
+            return
+        if outcome is None:
+            return
+        self.ended[key] = outcome
+        if outcome.status == "unavailable":
+            self._failed(key, outcome.error)
+            return
+        self._failing.pop(key, None)
+        where = outcome.pull_request or outcome.branch
+        self._say(key, " ".join(part for part in (outcome.status, where, outcome.error) if part))
+
+    def _failed(self, key: str, error: str) -> None:
+        before = self._failing.get(key)
+        times = (before.times if before else 0) + 1
+        wait = min(self._pace.every_s * 2 ** (times - 1), self._pace.longest_s)
+        self._failing[key] = _Failing(times, self._clock() + wait)
+        left = times < self._pace.attempts
+        then = f"again in {wait:g} s" if left else "not tried again until this is started anew"
+        self._say(key, f"{error}; {then}")
+
+    async def _cleaned(self, key: str) -> None:
+        try:
+            await self._give_up(key)
+        except OrchestratorError as error:
+            self._say(key, f"what it left cannot be removed: {error}")
+
+    def _say(self, key: str, text: str) -> None:
+        """Say something of an issue, unless it is what was said last."""
+        if self._told.get(key) != text:
+            self._told[key] = text
+            self._tell(f"issue {key}: {text}")

@@ -1,0 +1,194 @@
+"""What every kind of claim must do: of two orchestrators, one has the issue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from orchestrator.claims import FileClaims, NoteClaims
+from orchestrator.errors import TrackerError
+from orchestrator.hosts.githubnotes import GitHubNotes
+from orchestrator.ports import Claims
+from tests.forges.asking import on_github
+from tests.forges.github import issue
+
+pytestmark = pytest.mark.asyncio
+
+HOURS = 2.0
+
+
+@dataclass
+class Wall:
+    """A clock on the wall."""
+
+    now: float = 1_780_000_000.0
+
+    def __call__(self) -> float:
+        """Return the seconds since 1970."""
+        return self.now
+
+
+@dataclass
+class MemoryBoard:
+    """Notes in memory, in order; others may write in between.
+
+    Attributes:
+        between: is called once a note was written.
+    """
+
+    kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    between: Callable[[], None] = lambda: None
+    deaf: bool = False
+
+    async def notes(self, issue: str) -> Sequence[tuple[str, str]]:
+        """Return all notes under an issue."""
+        return list(self.kept.get(issue, {}).items())
+
+    async def note(self, issue: str, marker: str, text: str) -> None:
+        """Write a note or edit it."""
+        if not self.deaf:
+            self.kept.setdefault(issue, {})[marker] = text
+        self.between()
+
+
+@dataclass
+class Given:
+    """One place for claims, and the clock that they go by."""
+
+    claims: Claims
+    other: Claims
+    wall: Wall
+
+
+@pytest_asyncio.fixture(params=["files", "notes", "github"])
+async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Given]:
+    """Two orchestrators that see the same claims."""
+    wall = Wall()
+    async with AsyncExitStack() as stack:
+        if request.param == "files":
+            made: list[Claims] = [
+                FileClaims(
+                    tmp_path / "claims",
+                    repo="/repo/.git",
+                    hours=HOURS,
+                    clock=wall,
+                    owner=owner,
+                    is_alive=lambda _: True,
+                )
+                for owner in ("one", "two")
+            ]
+        elif request.param == "notes":
+            board = MemoryBoard()
+            made = [NoteClaims(board, hours=HOURS, clock=wall) for _ in range(2)]
+        else:
+            stage = await stack.enter_async_context(on_github())
+            stage.github.issues[7] = issue(7)
+            notes = GitHubNotes(stage.project)
+            made = [NoteClaims(notes, hours=HOURS, clock=wall) for _ in range(2)]
+        yield Given(made[0], made[1], wall)
+
+
+async def test_one_of_two_has_it(given: Given) -> None:
+    """Who comes second is told so; another issue is free."""
+    assert await given.claims.claim("7", "7-aaaa")
+    assert not await given.other.claim("7", "7-bbbb")
+
+
+async def test_the_same_run_has_it_again(given: Given) -> None:
+    """A run that is taken up again still has its issue."""
+    assert await given.claims.claim("7", "7-aaaa")
+    assert await given.other.claim("7", "7-aaaa")
+
+
+async def test_released_it_is_free(given: Given) -> None:
+    """After the end somebody else may have it; a stranger's release changes nothing."""
+    assert await given.claims.claim("7", "7-aaaa")
+    await given.other.release("7", "7-bbbb")
+    assert not await given.other.claim("7", "7-bbbb")
+    await given.claims.release("7", "7-aaaa")
+    await given.claims.release("7", "7-aaaa")
+    assert await given.other.claim("7", "7-bbbb")
+
+
+async def test_a_stale_claim_ends(given: Given) -> None:
+    """A claim that nobody renews holds nothing after its time."""
+    assert await given.claims.claim("7", "7-aaaa")
+    given.wall.now += HOURS * 3600 - 60
+    assert not await given.other.claim("7", "7-bbbb")
+    given.wall.now += 120
+    assert await given.other.claim("7", "7-bbbb")
+    assert not await given.claims.claim("7", "7-aaaa")
+
+
+async def test_many_at_once(given: Given) -> None:
+    """Of many that ask at the same moment at most one has it."""
+    had: list[str] = []
+
+    async def ask(claims: Claims, run: str) -> None:
+        if await claims.claim("7", run):
+            had.append(run)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(ask, (given.claims, given.other)[number % 2], f"7-{number}")
+    assert len(had) == 1
+
+
+async def test_the_older_note_wins() -> None:
+    """Of two that wrote before either had read, the one whose note stands first has it."""
+    board, wall = MemoryBoard(), Wall()
+    claims = NoteClaims(board, hours=HOURS, clock=wall)
+    assert await claims.claim("8", "8-old")
+    text = board.kept["8"]["claim/8-old"]
+
+    def other() -> None:
+        board.between = lambda: None
+        board.kept["7"] = {"claim/7-bbbb": text, **board.kept["7"]}
+
+    board.between = other
+    assert not await claims.claim("7", "7-aaaa")
+    assert "until" not in board.kept["7"]["claim/7-aaaa"]
+    assert board.kept["7"]["claim/7-bbbb"] == text
+
+
+async def test_a_note_that_cannot_be_read_back() -> None:
+    """Where our own note does not show, nobody can tell, and nothing is begun."""
+    claims = NoteClaims(MemoryBoard(deaf=True), hours=HOURS, clock=Wall())
+    with pytest.raises(TrackerError, match="cannot be read back"):
+        await claims.claim("7", "7-aaaa")
+
+
+async def test_a_strangers_note_takes_nothing() -> None:
+    """On GitHub only notes of accounts that may write count."""
+    async with on_github() as stage:
+        stage.github.issues[7] = issue(7)
+        text = "<!-- orchestrate: claim/7-evil -->\nuntil 2026-06-01T00:00:00Z"
+        stage.github.say(7, "mallory", text)
+        claims = NoteClaims(GitHubNotes(stage.project), hours=HOURS, clock=Wall())
+        assert await claims.claim("7", "7-aaaa")
+
+
+async def test_a_dead_process_has_nothing(tmp_path: Path) -> None:
+    """A file of a process that is gone does not hold an issue up."""
+    wall = Wall()
+
+    def of(owner: str) -> FileClaims:
+        return FileClaims(
+            tmp_path,
+            repo="r",
+            hours=HOURS,
+            clock=wall,
+            owner=owner,
+            is_alive=lambda one: one != "dead",
+        )
+
+    assert await of("dead").claim("7", "7-aaaa")
+    assert await of("alive").claim("7", "7-bbbb")
+    (tmp_path / next(iter(tmp_path.glob("*.json"))).name).write_text("[", encoding="utf-8")
+    assert await of("alive").claim("7", "7-cccc")
