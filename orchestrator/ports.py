@@ -97,6 +97,33 @@ class IssueQueue(Protocol):
         ...
 
 
+@runtime_checkable
+class IssueStates(Protocol):
+    """A tracker that can show how far work on an issue is: in a state of its own, or by a label."""
+
+    async def move(
+        self, issue: Issue, to: Literal["working", "delivered", "failed", "released"]
+    ) -> None:
+        """Show how far work is, as the settings name it; where it shows that, nothing is sent.
+
+        A stage that the settings do not name sends nothing, but takes away the label that another
+        stage has put there. What a person has closed meanwhile stays closed.
+
+        Raises:
+            TrackerError: the tracker does not take it, or has no such state; work can go on.
+        """
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A tracker, host or board that has something to close."""
+
+    async def aclose(self) -> None:
+        """Close connections; closing twice does no harm."""
+        ...
+
+
 class CodeHost(Protocol):
     """Where pull requests are; every call can be repeated and changes nothing the second time."""
 

@@ -213,6 +213,23 @@ class RoutingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveSettings:
+    """How the tracker is to show how far work is: a state of Jira or Linear, else a label.
+
+    An empty one moves nothing.
+    """
+
+    working: str = ""
+    """While a run works on the issue, like ``In Progress``."""
+    delivered: str = ""
+    """When a change waits for people, like ``In Review``."""
+    failed: str = ""
+    """When a run has ended without a change that may be delivered."""
+    released: str = ""
+    """When a run has let go of the issue without an end, or somebody stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerSettings:
     """Where issues are."""
 
@@ -226,6 +243,7 @@ class TrackerSettings:
     """A label, or a priority of the tracker, to the priority that is meant."""
     states: Mapping[str, str] = field(default_factory=dict)
     """A state of the tracker to ``open`` or ``closed``, where it does not say which it is."""
+    moves: MoveSettings = field(default_factory=MoveSettings)
     base_url: str = ""
     """A server of your own. This and what follows is yours to say, never a repository's."""
     allow_projects: tuple[str, ...] = ()
