@@ -26,8 +26,9 @@ PAGES = 100
 SECRETS = 64
 """How many forms of secrets are remembered; an App changes its token every hour."""
 CONNECT_S = 10.0
+LONGEST_SHOWN_S = 30 * 86_400.0
 NEXT = re.compile(r'<([^<>]+)>\s*;[^,]*?\brel="?next"?', re.IGNORECASE)
-UPWARDS = re.compile(r"(?:\.|%2e){2}|\\|%5c", re.IGNORECASE)
+UPWARDS = re.compile(r"(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|\\|%5c", re.IGNORECASE)
 JSON_TYPE = "application/json"
 LOCAL = {"127.0.0.1", "::1", "localhost"}
 
@@ -251,11 +252,16 @@ class Forge:
         return failure, None
 
     def _busy(self, wait: float, failure: TrackerError) -> TrackerBusy:
-        hint = f"try again in {wait / 60:.0f} minutes" if wait > 90 else "try again in a minute"
-        return TrackerBusy(f"{failure} (it asks to wait for {wait:.0f} s)", wait_s=wait, hint=hint)
+        shown = min(wait, LONGEST_SHOWN_S)
+        hint = f"try again in {shown / 60:.0f} minutes" if wait > 90 else "try again in a minute"
+        more = " or longer" if wait > shown else ""
+        told = f"{failure} (it asks to wait for {shown:.0f} s{more})"
+        return TrackerBusy(told, wait_s=wait, hint=hint)
 
     async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> Answer:
         what = f"{method} {urlsplit(url).path}"
+        if self._client.is_closed:
+            raise TrackerError(f"{self.service} is not asked any more: {what} came after the end")
         content = None if body is None else orjson.dumps(body)
         sent = {"accept": JSON_TYPE, "user-agent": "issue-orchestrator", **headers}
         if content is not None:

@@ -130,7 +130,9 @@ def private_text(path: Path, key: str) -> str:
         ConfigError: it cannot be read, or others may read it too.
     """
     try:
-        with path.open("rb") as file:
+        # Not to wait for whoever may write into a pipe of that name.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"{key}: {path} is no regular file")

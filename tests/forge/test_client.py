@@ -291,7 +291,15 @@ async def test_a_limit_in_graphql_is_waited_out() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/evil", "/api/v3/../../evil", "/api%2fx", "/apis", "/api/%2e%2E/evil", "/api/..\\evil"],
+    [
+        "/evil",
+        "/api/v3/../../evil",
+        "/api%2fx",
+        "/apis",
+        "/api/%2e%2E/evil",
+        "/api/..\\evil",
+        "/api/x%2f..%2fevil",
+    ],
 )
 async def test_pages_lead_to_nothing_beside_the_service(path: str) -> None:
     """What shares a host with the service does not get its credential."""
@@ -315,6 +323,28 @@ async def test_closing_closes_the_credential_too() -> None:
     await forge.aclose()
     await forge.aclose()
     assert closed and forge._client.is_closed
+    with pytest.raises(TrackerError, match="after the end"):
+        await forge.get("/x")
+
+
+async def test_a_wait_without_measure_is_told_in_one_line() -> None:
+    """Who asks to wait for ages is told so, not written out."""
+    async with on_github() as stage:
+        stage.server.faults.append(Fault("reply", reply=said(429, LIMIT, retry_after="1e300")))
+        with pytest.raises(TrackerBusy, match="or longer") as told:
+            await stage.project.forge.get("/x")
+        assert len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize("path", ["/api/v3/repositories/1/a..b", "/api/v3/.github/x", "/api/..x"])
+async def test_dots_in_names_lead_nowhere(path: str) -> None:
+    """Names may hold dots; only what leads upwards is refused."""
+    async with on_github(top="/api/v3") as stage:
+        reply = said(200, [{}], link=f'<{stage.server.url}{path}?page=2>; rel="next"')
+        stage.server.faults.append(Fault("reply", reply=reply))
+        with pytest.raises(TrackerMissing):
+            await stage.project.forge.pages("/v3/repos/acme/shop/issues", most=99)
+        assert stage.server.count("GET") == 2
 
 
 @pytest.mark.parametrize(

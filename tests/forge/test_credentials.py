@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,14 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         private_text(tmp_path / "none", "tracker.token_file")
     with pytest.raises(ConfigError, match=r"cannot be read|no regular file"):
         private_text(tmp_path, "tracker.token_file")
+
+
+def test_a_pipe_is_no_file_of_secrets(tmp_path: Path) -> None:
+    """Nobody waits for what somebody may write into it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ConfigError, match="no regular file"):
+        private_text(pipe, "tracker.token_file")
 
 
 @pytest.mark.parametrize("style", ["bearer", "private", "plain", "basic"])
