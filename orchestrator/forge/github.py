@@ -15,7 +15,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Dialect, Forge
-from orchestrator.forge.fields import required, rows, text
+from orchestrator.forge.fields import counted, required, rows, text
 from orchestrator.forge.marks import hidden, marked
 
 API_VERSION = "2022-11-28"
@@ -167,7 +167,7 @@ class GitHubProject:
             if there is not None:
                 if text(there, "body") == whole:
                     return text(there, "html_url")
-                where = f"{self.path}/issues/comments/{required(there, 'GitHub', 'id')}"
+                where = f"{self.path}/issues/comments/{counted(there, 'GitHub', 'id')}"
                 sent = await self.forge.send("PATCH", where, {"body": whole}, again=True)
                 return text(sent, "html_url")
             try:

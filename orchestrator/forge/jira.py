@@ -14,7 +14,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Dialect, Forge
-from orchestrator.forge.fields import number, required, rows, text
+from orchestrator.forge.fields import counted, number, required, rows, text
 from orchestrator.forge.lines import last_line, lined
 
 DIALECT = Dialect(
@@ -140,7 +140,7 @@ class JiraProject:
             ours = [one for one in there if await self.is_ours(one)]
             if ours:
                 if edit and text(ours[0], "body").strip() != whole.strip():
-                    where = f"{path}/{required(ours[0], 'Jira', 'id')}"
+                    where = f"{path}/{counted(ours[0], 'Jira', 'id')}"
                     await self.forge.send("PUT", where, {"body": whole}, again=True)
                 return
             properties = [{"key": PROPERTY, "value": {"marker": marker}}]

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing
-from orchestrator.forge.fields import number, required, rows, text
+from orchestrator.forge.fields import counted, number, required, rows, text
 from orchestrator.forge.github import GitHubProject, is_pull_request
 from orchestrator.forge.marks import markers, numbers_blocking
 from orchestrator.forge.tales import (
@@ -169,7 +169,7 @@ class GitHubTracker:
     def _issue(self, data: Any) -> Issue:
         labels = tuple(text(one, "name") or "" for one in rows(data, "labels"))
         return Issue(
-            key=required(data, "GitHub", "number"),
+            key=counted(data, "GitHub", "number"),
             title=titled(required(data, "GitHub", "title")),
             body=bounded(text(data, "body")),
             labels=tuple(one for one in labels if one),
@@ -206,7 +206,7 @@ class GitHubTracker:
     async def _blockers(self, data: Any, path: str) -> tuple[str, ...]:
         """Return what blocks an issue: its links, and lines of its text where there are none."""
         summary = data.get("issue_dependencies_summary")
-        own = required(data, "GitHub", "number")
+        own = counted(data, "GitHub", "number")
         named = [one for one in numbers_blocking(text(data, "body")) if one != own]
         told = [key for one in named if (key := await self._named(one))]
         if not number(summary, "total_blocked_by"):

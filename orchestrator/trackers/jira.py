@@ -18,7 +18,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Forge
-from orchestrator.forge.fields import number, required, rows, text, words
+from orchestrator.forge.fields import counted, number, required, rows, text, words
 from orchestrator.forge.jira import API, PAGE, JiraProject, markers_of
 from orchestrator.forge.refusals import one_line
 from orchestrator.forge.tales import (
@@ -165,7 +165,7 @@ class JiraTracker:
         for where in (("to", "name"), ("name",)):
             for one in offered:
                 if _same(text(one, *where), wanted):
-                    return required(one, "Jira", "id")
+                    return counted(one, "Jira", "id")
         named = ", ".join(text(one, "to", "name") for one in offered) or "none"
         raise TrackerConflict(
             f"Jira offers no way for {key} to {wanted}",

@@ -77,7 +77,7 @@ class Given:
 def board_on(kind: str, tracker: Any) -> Board:
     """Return the board of a tracker's own service."""
     match kind:
-        case "github":
+        case "github" | "enterprise":
             return GitHubNotes(tracker._project)
         case "gitlab":
             return GitLabNotes(tracker._project)
