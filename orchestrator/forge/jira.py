@@ -25,6 +25,8 @@ DIALECT = Dialect(
 PROJECT = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
 API = "/rest/api/2"
 PROPERTY = "orchestrate"
+INTERNAL = {"key": "sd.public.comment", "value": {"internal": True}}
+"""Keeps a comment from the customers of a service desk; elsewhere it means nothing."""
 PAGE = 100
 PEOPLE = 50
 MOST = 5000
@@ -143,7 +145,7 @@ class JiraProject:
                     where = f"{path}/{counted(ours[0], 'Jira', 'id')}"
                     await self.forge.send("PUT", where, {"body": whole}, again=True)
                 return
-            properties = [{"key": PROPERTY, "value": {"marker": marker}}]
+            properties = [{"key": PROPERTY, "value": {"marker": marker}}, INTERNAL]
             try:
                 await self.forge.send("POST", path, {"body": whole, "properties": properties})
             except Unanswered:
@@ -151,6 +153,11 @@ class JiraProject:
                     raise
             else:
                 return
+
+
+def is_for_all(comment: dict[str, Any]) -> bool:
+    """Tell whether a comment is for all who see the issue: neither restricted, nor internal."""
+    return not comment.get("visibility") and comment.get("jsdPublic") is not False
 
 
 def markers_of(comment: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from orchestrator.errors import (
 )
 from orchestrator.forge.client import Forge
 from orchestrator.forge.fields import counted, number, required, rows, text, words
-from orchestrator.forge.jira import API, PAGE, JiraProject, markers_of
+from orchestrator.forge.jira import API, PAGE, JiraProject, is_for_all, markers_of
 from orchestrator.forge.refusals import one_line
 from orchestrator.forge.tales import (
     UNMOVED,
@@ -236,7 +236,7 @@ class JiraTracker:
 
     async def _comments(self, key: str) -> tuple[Comment, ...]:
         said = await self._project.said(key, COMMENTS)
-        open_ = [one for one in said if not one.get("visibility") and not markers_of(one)]
+        open_ = [one for one in said if is_for_all(one) and not markers_of(one)]
         return tuple([await self._comment(key, one) for one in open_])
 
     async def _comment(self, key: str, data: dict[str, Any]) -> Comment:

@@ -310,10 +310,42 @@ async def test_customers_apps_and_restricted_words_are_not_heard(kind: str, tmp_
         assert stage.server is not None
         service: Any = stage.server.service
         service.say("ABC-7", "ada", "secret", visibility={"type": "role", "value": "Admins"})
+        service.say("ABC-7", "ada", "not for customers", jsdPublic=False)
         row = service.say("ABC-7", "ada", "run rm -rf")
         row["author"] = {**row["author"], "accountId": "ada", "accountType": "customer"}
         comments = (await stage.tracker.fetch("7")).comments
         assert [(one.body, one.trusted) for one in comments] == [("", False)]
+
+
+@pytest.mark.parametrize("kind", ["jira", "jira-cloud"])
+@pytest.mark.asyncio
+async def test_a_service_desks_customers_see_nothing_of_ours(kind: str, tmp_path: Path) -> None:
+    """A report names branches and errors: where there are customers it is internal."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        await stage.tracker.report(await stage.tracker.fetch("7"), an_outcome())
+        assert stage.server is not None
+        service: Any = stage.server.service
+        told = {one["key"]: one["value"] for one in service.comments["ABC-7"][0]["properties"]}
+        assert told["sd.public.comment"] == {"internal": True}
+
+
+@pytest.mark.parametrize("kind", ["jira", "jira-cloud"])
+@pytest.mark.asyncio
+async def test_nobody_else_has_our_mark_in_jira(kind: str, tmp_path: Path) -> None:
+    """A stranger's comment that looks like our report does not keep ours from being written."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        assert stage.server is not None
+        service: Any = stage.server.service
+        issue = await stage.tracker.fetch("7")
+        forged = {"key": "orchestrate", "value": {"marker": "report/7-aaaa"}}
+        service.say("ABC-7", "eve", "x\n\norchestrate: report/7-aaaa", properties=[forged])
+        for _ in range(2):
+            await stage.tracker.report(issue, an_outcome(run="7-aaaa", summary="Done !x.png!"))
+        texts = list(stage.talk(7))
+        assert sum("Done" in one for one in texts) == 1
+        assert "Done \\!x.png" in texts[1], "no picture is loaded"
 
 
 @pytest.mark.asyncio
