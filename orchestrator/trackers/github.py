@@ -120,7 +120,7 @@ class GitHubTracker:
         """Write how a run ended under the issue, if that was asked for; once a run."""
         if self._write_back:
             marker = f"report/{outcome.run}"
-            await self._project.commented(issue.key, marker, ending(outcome))
+            await self._project.commented(self.key_of(issue.key), marker, ending(outcome))
 
     async def move(self, issue: Issue, to: Stage) -> None:
         """Show how far work is by a label; first put, then those of other stages taken away.
