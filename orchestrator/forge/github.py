@@ -155,7 +155,10 @@ class GitHubProject:
         answer = await self.forge.send("POST", "/graphql", sent, again=True)
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict) or answer.get("errors"):
-            raise Unanswered(f"GitHub answered a GraphQL query: {self.forge.told(answer)}")
+            # An error of GitHub's own, which passes, is of no type.
+            passing = not any(text(one, "type") for one in rows(answer, "errors"))
+            told = f"GitHub answered a GraphQL query: {self.forge.told(answer)}"
+            raise Unanswered(told, retryable=passing)
         return data
 
     async def commented(self, number: str, marker: str, body: str) -> str:
@@ -168,7 +171,12 @@ class GitHubProject:
                 if text(there, "body") == whole:
                     return text(there, "html_url")
                 where = f"{self.path}/issues/comments/{counted(there, 'GitHub', 'id')}"
-                sent = await self.forge.send("PATCH", where, {"body": whole}, again=True)
+                try:
+                    sent = await self.forge.send("PATCH", where, {"body": whole}, again=True)
+                except TrackerMissing:
+                    if last:
+                        raise
+                    continue  # somebody deleted it meanwhile
                 return text(sent, "html_url")
             try:
                 sent = await self.forge.send("POST", path, {"body": whole})
