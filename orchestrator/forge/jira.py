@@ -74,13 +74,13 @@ class JiraProject:
         """Forget who works in the project: it may have changed, and fifty people are looked up."""
         self._known.clear()
 
-    async def said(self, key: str, most: int) -> list[dict[str, Any]]:
-        """Return comments of an issue, the oldest first; all of them or the first ``most``."""
+    async def said(self, key: str, most: int, *, start: int = 0) -> list[dict[str, Any]]:
+        """Return ``most`` comments of an issue, the oldest first, or all that follow a start."""
         found: list[dict[str, Any]] = []
         while True:
             params: dict[str, str | int] = {
                 "expand": "properties",
-                "startAt": len(found),
+                "startAt": start + len(found),
                 "maxResults": PAGE,
                 "orderBy": "created",
             }
@@ -89,7 +89,7 @@ class JiraProject:
                 raise Unanswered("Jira answered without a list of comments")
             got = rows(page, "comments")
             found += got
-            if not got or len(found) >= min(number(page, "total"), most):
+            if not got or len(found) >= min(number(page, "total") - start, most):
                 return found[:most]
 
     async def all_said(self, key: str) -> list[dict[str, Any]]:

@@ -185,11 +185,15 @@ class GitHubTracker:
         )
 
     async def _comments(self, data: Any, path: str) -> tuple[Comment, ...]:
-        if not number(data, "comments"):
+        total = number(data, "comments")
+        if total <= 0:
             return ()
+        # They come oldest first: of too many the last pages.
+        first = max(total - COMMENTS, 0) // 100 + 1
         found = await self._project.forge.pages(
-            f"{path}/comments", {"per_page": 100}, most=COMMENTS
+            f"{path}/comments", {"per_page": 100, "page": first}, most=COMMENTS + 100
         )
+        found = found[-COMMENTS:]
         return tuple([await self._comment(one) for one in rows(found) if not _is_ours(one)])
 
     async def _comment(self, data: Any) -> Comment:

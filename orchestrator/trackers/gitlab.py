@@ -164,8 +164,9 @@ class GitLabTracker:
     async def _comments(self, data: Any, path: str) -> tuple[Comment, ...]:
         if not number(data, "user_notes_count"):
             return ()
-        params: dict[str, str | int] = {"per_page": 100, "sort": "asc", "order_by": "created_at"}
+        params: dict[str, str | int] = {"per_page": 100, "sort": "desc", "order_by": "created_at"}
         found = await self._project.forge.pages(f"{path}/notes", params, most=COMMENTS)
+        found.reverse()
         return tuple([await self._comment(one) for one in rows(found) if _is_said(one)])
 
     async def _comment(self, data: Any) -> Comment:

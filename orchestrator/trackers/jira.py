@@ -101,7 +101,7 @@ class JiraTracker:
             )
         self._project.look_anew()
         issue = self._issue(data)
-        comments = await self._comments(own) if number(data, "fields", "comment", "total") else ()
+        comments = await self._comments(own, number(data, "fields", "comment", "total"))
         return replace(issue, blocked_by=self._blockers(data), comments=comments)
 
     async def candidates(self, labels: Sequence[str], most: int) -> Sequence[Issue]:
@@ -234,8 +234,10 @@ class JiraTracker:
             found.append(key)
         return tuple(dict.fromkeys(found))
 
-    async def _comments(self, key: str) -> tuple[Comment, ...]:
-        said = await self._project.said(key, COMMENTS)
+    async def _comments(self, key: str, total: int) -> tuple[Comment, ...]:
+        if total <= 0:
+            return ()
+        said = await self._project.said(key, COMMENTS, start=max(total - COMMENTS, 0))
         open_ = [one for one in said if is_for_all(one) and not markers_of(one)]
         return tuple([await self._comment(key, one) for one in open_])
 

@@ -363,6 +363,27 @@ async def test_internal_and_system_notes_are_left_out(tmp_path: Path) -> None:
 
 @each_remote
 @pytest.mark.asyncio
+async def test_of_too_many_comments_the_newest_are_read(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said last counts; the order stays."""
+    most = 1000 if kind == "linear" else 500
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        if "jira" in kind:
+            most = 6
+            monkeypatch.setattr("orchestrator.trackers.jira.COMMENTS", most)
+        if kind == "linear":
+            most = 4
+            monkeypatch.setattr("orchestrator.trackers.linear.COMMENT_PAGES", 2)
+        for count in range(most + 3):
+            stage.say(7, "ada", f"no {count}")
+        bodies = [one.body for one in (await stage.tracker.fetch("7")).comments]
+        assert bodies == [f"no {one}" for one in range(3, most + 3)]
+
+
+@each_remote
+@pytest.mark.asyncio
 async def test_an_issue_survives_the_journal(kind: str, tmp_path: Path) -> None:
     """What was read comes back from its JSON as it was; an older journal's issue still loads."""
     async with on_stage(kind, tmp_path) as stage:
