@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tests.builders import git
+from tests.forges import gitlab
 from tests.forges.github import NAME, OWNER, TOKEN, GitHub, issue
-from tests.forges.server import Asked
+from tests.forges.server import Asked, Reply
 from tests.git_server import GitServer, Said, git_server, make_repository
 
 PROJECT = f"{OWNER}/{NAME}"
+TITLE = "A cart of exactly 100 gets no discount"
 
 
 @dataclass
@@ -67,26 +69,53 @@ class Hub:
 @contextmanager
 def hub_of(folder: Path, source: Path) -> Iterator[Hub]:
     """Serve a repository, with issue 7 open, and tell the repository where it came from."""
-    turn = threading.Lock()
     with git_server(folder) as server:
-        server.tokens = {TOKEN}
-        server.repository(PROJECT).parent.mkdir(parents=True)
-        make_repository(server, source, PROJECT)
         hub = Hub(GitHub(server.url, top="/api/v3"), server)
-        hub.github.issues[7] = issue(
-            7, title="A cart of exactly 100 gets no discount", body="Ten percent from 100 upwards."
-        )
+        hub.github.issues[7] = issue(7, title=TITLE, body="Ten percent from 100 upwards.")
 
-        def api(method: str, target: str, headers: dict[str, str], body: bytes) -> Said:
-            parts = urlsplit(target)
-            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-            asked = Asked(method, parts.path, query, headers, json.loads(body) if body else None)
-            with turn:
-                hub.know_branches()
-                reply = hub.github.answer(asked)
-            said = b"" if reply.data is None else json.dumps(reply.data).encode()
-            return reply.status, [*reply.headers, ("Content-Type", "application/json")], said
+        def answer(asked: Asked) -> Reply:
+            hub.know_branches()
+            return hub.github.answer(asked)
 
-        server.api = api
-        git(source, "remote", "add", "origin", f"{server.url}/{PROJECT}.git")
+        serve_both(server, source, TOKEN, answer)
         yield hub
+
+
+@contextmanager
+def lab_of(folder: Path, source: Path) -> Iterator[tuple[gitlab.GitLab, GitServer]]:
+    """Do the same with a GitLab."""
+    with git_server(folder) as server:
+        lab = gitlab.GitLab(server.url)
+        lab.issues[7] = gitlab.issue(7, title=TITLE, description="Ten percent from 100 upwards.")
+
+        def answer(asked: Asked) -> Reply:
+            names = git(server.repository(PROJECT), "for-each-ref", "--format=%(refname:short)")
+            lab.branches = set(names.split())
+            for one in lab.requests.values():
+                one["sha"] = server.head(one["source_branch"], PROJECT)
+            return lab.answer(asked)
+
+        serve_both(server, source, gitlab.TOKEN, answer)
+        yield lab, server
+
+
+def serve_both(
+    server: GitServer, source: Path, token: str, answer: Callable[[Asked], Reply]
+) -> None:
+    """Serve a copy of a repository with what answers for it, and make it the origin."""
+    turn = threading.Lock()
+    server.tokens = {token}
+    server.repository(PROJECT).parent.mkdir(parents=True)
+    make_repository(server, source, PROJECT)
+
+    def api(method: str, target: str, headers: dict[str, str], body: bytes) -> Said:
+        parts = urlsplit(target)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        asked = Asked(method, parts.path, query, headers, json.loads(body) if body else None)
+        with turn:
+            reply = answer(asked)
+        said = b"" if reply.data is None else json.dumps(reply.data).encode()
+        return reply.status, [*reply.headers, ("Content-Type", "application/json")], said
+
+    server.api = api
+    git(source, "remote", "add", "origin", f"{server.url}/{PROJECT}.git")

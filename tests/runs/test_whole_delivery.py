@@ -14,8 +14,10 @@ import pytest
 
 from orchestrator.testing import says
 from tests.forges.github import TOKEN
+from tests.forges.gitlab import TOKEN as LAB_TOKEN
+from tests.forges.gitlab import person
 from tests.runs.conftest import CommandLine, git
-from tests.runs.hub import Hub, hub_of
+from tests.runs.hub import PROJECT, Hub, hub_of, lab_of
 from tests.runs.model_server import ModelServer
 from tests.runs.stage import NOTE, Stage, mended
 
@@ -77,14 +79,39 @@ async def test_from_issue_to_second_commit(
     require_no_canary(stage, capfd)
 
 
-def require_no_canary(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.asyncio
+async def test_the_same_on_gitlab(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Issue, branch, merge request; what a developer says of a line is the next commit."""
+    monkeypatch.setenv("GITLAB_TOKEN", LAB_TOKEN)
+    with lab_of(tmp_path / "served", stage.repo) as (lab, server):
+        settings = SETTINGS.format(url=server.url).replace("github", "gitlab")
+        stage.settings(f"{settings}gates: {{changed_tests: false}}\n")
+        first = await stage.play(*mended(), key="7")
+        assert (first.status, first.error) == ("done", "")
+        assert server.head(BRANCH, PROJECT) == first.commit
+        ((number, request),) = lab.requests.items()
+        assert request["draft"] and request["target_branch"] == "main"
+        assert first.pull_request == request["web_url"] and request["labels"] == ["agent"]
+        note = {"id": 1, "body": "A note, please.", "author": person("ada"), "resolvable": True}
+        lab.talks.append({"id": "abc", "individual_note": False, "notes": [note]})
+        second = await stage.play(says("I note it.", NOTE), says("Noted."), key="#7")
+        assert (second.status, second.error) == ("done", "")
+        assert server.head(BRANCH, PROJECT) == second.commit != first.commit
+        assert [one["author"]["username"] for one in lab.talks[0]["notes"]] == ["ada", "robot"]
+        assert list(lab.requests) == [number] and len(server.log(PROJECT)) == 2
+    require_no_canary(stage, capfd, LAB_TOKEN)
+
+
+def require_no_canary(stage: Stage, capfd: pytest.CaptureFixture[str], token: str = TOKEN) -> None:
     """Check that the token is in nothing that was printed, told or kept."""
     out = capfd.readouterr()
-    assert TOKEN not in out.out + out.err and TOKEN not in repr(stage.heard)
+    assert token not in out.out + out.err and token not in repr(stage.heard)
     kept = [one for one in stage.state.parent.rglob("*") if one.is_file()]
     assert len(kept) > 20
     for file in kept:
-        assert TOKEN.encode() not in file.read_bytes(), file
+        assert token.encode() not in file.read_bytes(), file
 
 
 # -- killed ------------------------------------------------------------------------------------
