@@ -207,7 +207,9 @@ class Publisher:
         if found is None or found.state != "open":
             found = await host.open(self._wish(branch, body))
         elif is_ours(found.body, self._run.issue.key):
-            # What people have made of title, base, draft and reviewers since then stays.
+            # What people have made of title, base, draft and reviewers since then stays; but one
+            # that this very run opened may have been cut off before anybody was asked.
+            just_opened = self._run.continues is None and run_marker(self._run.run_id) in found.body
             wish = PullRequestWish(
                 title=found.title,
                 body=merged_body(found.body, body),
@@ -215,6 +217,7 @@ class Publisher:
                 base=found.base,
                 draft=found.draft,
                 labels=self._delivery.labels,
+                reviewers=self._delivery.reviewers if just_opened else (),
             )
             found = await host.amend(found, wish)
         await self._emit(PullRequestSet(found.number, found.url))
