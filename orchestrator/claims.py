@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from orchestrator.errors import TrackerError
@@ -119,6 +120,17 @@ class FileClaims:
         """Remove the run's own claim."""
         await anyio.to_thread.run_sync(self._release, issue, run)
 
+    async def dead(self, issue: str) -> str:
+        """Return the run of a process that is gone, where it still has an issue; else nothing."""
+        return await anyio.to_thread.run_sync(self._dead, issue)
+
+    def _dead(self, issue: str) -> str:
+        with _Lock(self._folder):
+            kept = _read(self._path(issue)) or {}
+        owner = str(kept.get("owner"))
+        gone = owner != self._owner and not self._is_alive(owner)
+        return str(kept.get("run", "")) if gone else ""
+
     def _claim(self, issue: str, run: str) -> bool:
         path = self._path(issue)
         with _Lock(self._folder):
@@ -142,6 +154,40 @@ class FileClaims:
     def _path(self, issue: str) -> Path:
         name = hashlib.sha256(f"{self._repo}\0{issue}".encode()).hexdigest()[:32]
         return self._folder / f"{name}.json"
+
+
+class SharedClaims:
+    """Claims that others read, with a file here that tells which of them a dead process left.
+
+    Args:
+        here: of all processes that share a state directory.
+        there: of all machines.
+    """
+
+    def __init__(self, here: FileClaims, there: NoteClaims) -> None:
+        self._here = here
+        self._there = there
+
+    async def claim(self, issue: str, run: str) -> bool:
+        """Take an issue for a run; what a process of this state directory left is taken over."""
+        left = await self._here.dead(issue)
+        if left and left != run:
+            await self._there.release(issue, left)
+        if not await self._here.claim(issue, run):
+            return False
+        taken = False
+        try:
+            taken = await self._there.claim(issue, run)
+        finally:
+            if not taken:
+                with anyio.CancelScope(shield=True):
+                    await self._here.release(issue, run)
+        return taken
+
+    async def release(self, issue: str, run: str) -> None:
+        """Give an issue back in both places."""
+        await self._there.release(issue, run)
+        await self._here.release(issue, run)
 
 
 class _Lock:

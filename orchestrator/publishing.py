@@ -19,8 +19,10 @@ from orchestrator.announcing import (
     body_of,
     is_ours,
     merged_body,
+    round_of,
     run_marker,
     title_of,
+    with_round,
 )
 from orchestrator.deliveryevents import (
     AnswerIntended,
@@ -28,9 +30,16 @@ from orchestrator.deliveryevents import (
     PullRequestIntended,
     PullRequestSet,
     PushIntended,
+    RoundNoted,
     ThreadAnswered,
 )
-from orchestrator.errors import DeliveryRefused, OrchestratorError
+from orchestrator.errors import (
+    DeliveryRefused,
+    JournalError,
+    OrchestratorError,
+    TrackerConflict,
+    TrackerMissing,
+)
 from orchestrator.events import Event
 from orchestrator.ports import CodeHost
 from orchestrator.pullrequests import PullRequest, PullRequestWish
@@ -116,25 +125,46 @@ class Publisher:
         host = self._delivery.host
         if self._delivery.mode == "none":
             return outcome
-        public = self._public(outcome)
-        found = await self._pull_request(host, public)
-        await self._answers(host, public)
-        return dataclasses.replace(outcome, pull_request=found.url)
+        found = await self._pull_request(host, outcome)
+        outcome = dataclasses.replace(outcome, pull_request=found.url)
+        return self._noted(outcome, await self._answers(host, outcome))
 
-    async def answer(self, outcome: Outcome) -> None:
-        """Answer what the run was to work on, where it has changed nothing.
+    async def begun(self) -> None:
+        """Have the pull request say that a run goes on with it, before anything is paid for.
+
+        Where no journal of this run is found later, as on another machine, that bounds how often.
 
         Raises:
             TrackerError: the code host did not do what was asked.
         """
-        if self._delivery.mode != "none":
-            await self._answers(self._delivery.host, self._public(outcome))
+        continued = self._run.continues
+        if continued is None or self._delivery.mode == "none":
+            return
+        done = RoundNoted(continued.number, continued.round)
+        if done in self._events:
+            return
+        found = await self._delivery.host.find(continued.branch)
+        if found is not None and found.state == "open" and round_of(found.body) < continued.round:
+            wish = self._as_it_is(found, with_round(found.body, continued.round))
+            await self._delivery.host.amend(found, wish)
+        await self._emit(done)
 
-    def _public(self, outcome: Outcome) -> Outcome:
-        clean = self._delivery.clean
-        return dataclasses.replace(
-            outcome, summary=clean(outcome.summary), notes=tuple(map(clean, outcome.notes))
-        )
+    async def answer(self, outcome: Outcome) -> Outcome:
+        """Answer what the run was to work on, where it has changed nothing.
+
+        Returns:
+            The outcome, with what could not be answered.
+
+        Raises:
+            TrackerError: the code host did not do what was asked.
+        """
+        if self._delivery.mode == "none":
+            return outcome
+        return self._noted(outcome, await self._answers(self._delivery.host, outcome))
+
+    @staticmethod
+    def _noted(outcome: Outcome, notes: Sequence[str]) -> Outcome:
+        return dataclasses.replace(outcome, notes=(*outcome.notes, *notes))
 
     # -- the push --------------------------------------------------------------------------
 
@@ -151,7 +181,7 @@ class Publisher:
         return f"{remote.shown()} {branch}"
 
     async def rescued(
-        self, outcome: Outcome, verdicts: Sequence[Verdict], gates: Sequence[str]
+        self, outcome: Outcome, verdicts: Sequence[Verdict], gates: Sequence[str], base: str
     ) -> Outcome:
         """Push work that was not let through under a name of its own, where that may be.
 
@@ -161,10 +191,14 @@ class Publisher:
             outcome: its error says why it was not let through.
             verdicts: what the gates said of its commit.
             gates: the names of all gates that judge.
+            base: the commit that the work is a change of; it holds what was merged in.
 
         Returns:
             The outcome, with where the work is, or why it could not be pushed.
         """
+        there = self._is_pushed(outcome.commit)
+        if there is not None:
+            return dataclasses.replace(outcome, pushed=f"{there.remote} {there.branch}")
         if not self._delivery.rescue or not outcome.commit:
             return outcome
         if not verdicts or not may_leave(verdicts, outcome.commit, gates):
@@ -175,19 +209,24 @@ class Publisher:
         where = f"the work is pushed as {branch} to {remote.shown()}, to be looked at"
         if done not in self._events:
             try:
-                await require_known(
-                    self._repository, remote, self._run.base_commit, self._run.base_ref
-                )
+                await require_known(self._repository, remote, base, self._run.base_ref)
                 await self._intend(
                     PushIntended(remote.shown(), branch, outcome.commit, rescue=True)
                 )
                 await remote.push(branch, outcome.commit)
+            except JournalError:
+                raise
             except OrchestratorError as error:
                 note = f"the work could not be pushed to be looked at: {error}"
                 return dataclasses.replace(outcome, notes=(*outcome.notes, note))
             await self._emit(done)
         pushed = f"{remote.shown()} {branch}"
         return dataclasses.replace(outcome, pushed=pushed, notes=(*outcome.notes, where))
+
+    def _is_pushed(self, commit: str) -> BranchPushed | None:
+        """Return where a commit is pushed to under its own branch's name, if it is."""
+        pushed = [one for one in self._events if isinstance(one, BranchPushed) and not one.rescue]
+        return next((one for one in pushed if commit and one.commit == commit), None)
 
     async def _intend(self, intent: Event) -> None:
         if not any(one.key == intent.key for one in self._events):
@@ -202,23 +241,29 @@ class Publisher:
             return PullRequest(done.number, done.url, "open", branch, self._base())
         found = await host.find(branch)
         self._require_open(found)
-        body = body_of(self._run, outcome, closes=self._delivery.closes)
+        # All of it: an agent's words are in what was seen of it and in findings, too.
+        body = self._delivery.clean(body_of(self._run, outcome, closes=self._delivery.closes))
         await self._intend(PullRequestIntended(branch))
         if found is None or found.state != "open":
             found = await host.open(self._wish(branch, body))
         elif is_ours(found.body, self._run.issue.key):
-            # What people have made of title, base, draft and reviewers since then stays.
-            wish = PullRequestWish(
-                title=found.title,
-                body=merged_body(found.body, body),
-                branch=branch,
-                base=found.base,
-                draft=found.draft,
-                labels=self._delivery.labels,
-            )
+            wish = self._as_it_is(found, merged_body(found.body, body), self._delivery.labels)
             found = await host.amend(found, wish)
         await self._emit(PullRequestSet(found.number, found.url))
         return found
+
+    def _as_it_is(
+        self, found: PullRequest, body: str, labels: tuple[str, ...] = ()
+    ) -> PullRequestWish:
+        """Return a wish that leaves what people made of title, base, draft and reviewers."""
+        return PullRequestWish(
+            title=found.title,
+            body=body,
+            branch=found.branch,
+            base=found.base,
+            draft=found.draft,
+            labels=labels,
+        )
 
     def _require_open(self, found: PullRequest | None) -> None:
         """Refuse to open another one in place of one that a person has closed."""
@@ -251,19 +296,25 @@ class Publisher:
 
     # -- answers ---------------------------------------------------------------------------
 
-    async def _answers(self, host: CodeHost, outcome: Outcome) -> None:
+    async def _answers(self, host: CodeHost, outcome: Outcome) -> list[str]:
+        """Answer each thread once; return what is to be told of those that are gone."""
+        lost: list[str] = []
         if self._run.continues is None:
-            return
+            return lost
+        body = self._delivery.clean(answer_of(self._run, outcome))
         for thread in self._run.continues.feedback.threads:
             done = ThreadAnswered(thread.id)
             if done in self._events:
                 continue
             await self._intend(AnswerIntended(thread.id))
-            await host.answer(thread.id, answer_marker(thread), self._answer(outcome))
+            try:
+                await host.answer(thread.id, answer_marker(thread), body)
+            except (TrackerMissing, TrackerConflict) as error:
+                # Somebody deleted or locked it meanwhile; that would never end otherwise.
+                lost.append(f"a comment could not be answered: {error}")
+                continue
             await self._emit(done)
-
-    def _answer(self, outcome: Outcome) -> str:
-        return answer_of(self._run, outcome)
+        return lost
 
 
 def may_leave(verdicts: Sequence[Verdict], commit: str, gates: Sequence[str]) -> bool:
