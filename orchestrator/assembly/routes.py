@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+
 from orchestrator import config as configuration
 from orchestrator.assembly.clients import Clients
 from orchestrator.assembly.launching import can_change
@@ -21,7 +23,7 @@ from orchestrator.errors import (
     RepositoryRefused,
     TrackerError,
 )
-from orchestrator.ports import IssueHistory, IssueTracker, ModelClient
+from orchestrator.ports import Closing, IssueHistory, IssueKeys, IssueTracker, ModelClient
 from orchestrator.prices import Model
 from orchestrator.records import AgentDefinition, Issue, RouteChoice
 from orchestrator.repository import Repository, locate
@@ -180,7 +182,7 @@ async def open_routing(
     rules = settings.routing if routes is None else configuration.routing_file(routes)
     tracker = None
     if repository is not None and repository.top is not None:
-        tracker = tracker_of(repository, settings)
+        tracker = tracker_of(repository, settings, environment)
     if _is_file(target):
         issues = issues_in(Path(target))
     elif tracker is None:
@@ -188,14 +190,28 @@ async def open_routing(
             f"{target!r} is no file, and {repo.absolute()} is in no repository with issues"
         )
     else:
-        issues = [(target, await tracker.fetch(target))]
+        issues = [await _fetched(tracker, target)]
     clients = Clients(settings, environment)
     try:
         found = _alone(agents) if agents else agents_here(repo, environment, None).agents
         asked = clients.asked
         yield Opened(tuple(issues), IssueRouting(found, rules, asked=asked, tracker=tracker))
     finally:
+        if isinstance(tracker, Closing):
+            await tracker.aclose()
         await clients.aclose()
+
+
+async def _fetched(tracker: IssueTracker, said: str) -> tuple[str, Issue]:
+    """Return an issue with its one key, for any way to write it."""
+    try:
+        key = tracker.key_of(said) if isinstance(tracker, IssueKeys) else said
+        return key, await tracker.fetch(key)
+    except BaseException:
+        if isinstance(tracker, Closing):
+            with anyio.CancelScope(shield=True):
+                await tracker.aclose()
+        raise
 
 
 def issues_in(path: Path) -> list[tuple[str | float, Issue]]:

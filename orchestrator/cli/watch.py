@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
@@ -18,6 +18,9 @@ from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
 from orchestrator.records import Outcome
 from orchestrator.sinks.plain import line
+
+if TYPE_CHECKING:
+    from orchestrator.watching import Watcher
 
 
 @click.command()
@@ -38,7 +41,7 @@ def command(**options: Any) -> int:
 
     An issue that is closed meanwhile is given up; one that loses its label is stopped, and kept.
     Comments and failed checks on pull requests are worked on too. Ctrl-C and SIGTERM park what
-    runs; the next start goes on with it.
+    runs; the next start goes on with it. A second Ctrl-C ends at once, and loses nothing either.
     """
     with ExitStack() as stack:
         sinks: list[EventSink] = []
@@ -62,18 +65,27 @@ async def _watch(options: Mapping[str, Any], sinks: list[EventSink]) -> int:
     made = Watch(
         options["config"], repo=options["repo"], state=state, sinks=sinks, model=options["model"]
     )
-    watcher = made.watcher(tell)
-    if not options["once"]:
+    try:
+        return await _watched(made.watcher(tell), once=options["once"])
+    finally:
+        with anyio.CancelScope(shield=True):
+            await made.aclose()
+
+
+async def _watched(watcher: Watcher, *, once: bool) -> int:
+    """Watch until it is stopped, or once; return the exit code."""
+    if not once:
         await until_stopped(watcher.watch)
         return 0
     found: dict[str, Outcome] = {}
 
-    async def once() -> None:
+    async def look() -> None:
         found.update(await watcher.once())
 
-    if not await until_stopped(once):
+    if not await until_stopped(look):
         return 130
-    return max((EXIT[one.status] for one in found.values()), default=0)
+    codes = [EXIT[one.status] for one in found.values()]
+    return max([*codes, EXIT["unavailable"] if watcher.has_failed else 0])
 
 
 async def until_stopped(work: Callable[[], Awaitable[None]]) -> bool:
