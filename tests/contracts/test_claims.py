@@ -11,7 +11,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from orchestrator.claims import FileClaims, NoteClaims
+from orchestrator.claims import FileClaims, NoteClaims, SharedClaims
 from orchestrator.errors import TrackerError
 from orchestrator.hosts.githubnotes import GitHubNotes
 from orchestrator.ports import Claims
@@ -66,7 +66,7 @@ class Given:
     wall: Wall
 
 
-@pytest_asyncio.fixture(params=["files", "notes", "github"])
+@pytest_asyncio.fixture(params=["files", "notes", "github", "shared"])
 async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Given]:
     """Two orchestrators that see the same claims."""
     wall = Wall()
@@ -83,6 +83,9 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 )
                 for owner in ("one", "two")
             ]
+        elif request.param == "shared":
+            common = MemoryBoard()
+            made = [_shared(tmp_path / who, common, wall, who, lambda _: True) for who in "ab"]
         elif request.param == "notes":
             board = MemoryBoard()
             made = [NoteClaims(board, hours=HOURS, clock=wall) for _ in range(2)]
@@ -92,6 +95,45 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             notes = GitHubNotes(stage.project)
             made = [NoteClaims(notes, hours=HOURS, clock=wall) for _ in range(2)]
         yield Given(made[0], made[1], wall)
+
+
+def _shared(
+    folder: Path, board: MemoryBoard, wall: Wall, owner: str, is_alive: Callable[[str], bool]
+) -> SharedClaims:
+    here = FileClaims(folder, repo="r", hours=HOURS, clock=wall, owner=owner, is_alive=is_alive)
+    return SharedClaims(here, NoteClaims(board, hours=HOURS, clock=wall))
+
+
+async def test_what_a_dead_process_here_left_is_taken_over(tmp_path: Path) -> None:
+    """Killed between its claim and its run: the next process here has the issue at once."""
+    board, wall = MemoryBoard(), Wall()
+
+    def of(owner: str, place: str = "here") -> SharedClaims:
+        return _shared(tmp_path / place, board, wall, owner, lambda one: one != "dead")
+
+    assert await of("dead").claim("7", "7-aaaa")
+    assert not await of("alive", "elsewhere").claim("7", "7-bbbb")
+    assert await of("alive").claim("7", "7-cccc")
+    assert "until" not in board.kept["7"]["claim/7-aaaa"]
+    assert not await of("alive", "elsewhere").claim("7", "7-bbbb")
+    assert list((tmp_path / "elsewhere").glob("*.json")) == [], "what was not taken leaves nothing"
+
+
+async def test_a_live_process_here_is_asked_first(tmp_path: Path) -> None:
+    """Of two processes of one state directory the second asks nobody else, and takes nothing."""
+    board, wall = MemoryBoard(), Wall()
+    assert await _shared(tmp_path, board, wall, "one", lambda _: True).claim("7", "7-aaaa")
+    before = {key: dict(notes) for key, notes in board.kept.items()}
+    assert not await _shared(tmp_path, board, wall, "two", lambda _: True).claim("7", "7-bbbb")
+    assert board.kept == before
+
+
+async def test_a_claim_is_renewed(given: Given) -> None:
+    """A run that renews its claim has it for longer than one claim holds."""
+    for _ in range(4):
+        assert await given.claims.claim("7", "7-aaaa")
+        given.wall.now += HOURS * 3600 / 2
+        assert not await given.other.claim("7", "7-bbbb")
 
 
 async def test_one_of_two_has_it(given: Given) -> None:
