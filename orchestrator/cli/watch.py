@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import anyio
 import click
 
 from orchestrator.cli.ending import EXIT
+from orchestrator.cli.stopping import INTERRUPTED, until_stopped
 from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
 from orchestrator.records import Outcome
@@ -75,34 +75,14 @@ async def _watch(options: Mapping[str, Any], sinks: list[EventSink]) -> int:
 async def _watched(watcher: Watcher, *, once: bool) -> int:
     """Watch until it is stopped, or once; return the exit code."""
     if not once:
-        await until_stopped(watcher.watch)
+        await until_stopped(watcher.watch, tell)
         return 0
     found: dict[str, Outcome] = {}
 
     async def look() -> None:
         found.update(await watcher.once())
 
-    if not await until_stopped(look):
-        return 130
+    if not await until_stopped(look, tell):
+        return INTERRUPTED
     codes = [EXIT[one.status] for one in found.values()]
     return max([*codes, EXIT["unavailable"] if watcher.has_failed else 0])
-
-
-async def until_stopped(work: Callable[[], Awaitable[None]]) -> bool:
-    """Do the work to its end, or until SIGINT or SIGTERM; tell whether it came to its end."""
-    ended = False
-    async with anyio.create_task_group() as tasks:
-
-        async def listen(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-                task_status.started()
-                async for _ in received:
-                    tell("stopping: what runs is parked")
-                    tasks.cancel_scope.cancel()
-                    return
-
-        await tasks.start(listen)
-        await work()
-        ended = True
-        tasks.cancel_scope.cancel()
-    return ended

@@ -149,6 +149,16 @@ async def test_a_wrong_token_is_refused(given: Given, token: str) -> None:
     assert given.server.pushes == []
 
 
+async def test_a_remote_that_is_read_only(given: Given) -> None:
+    """A server that gives and does not take: it can be asked, and the push is told, not retried."""
+    git(given.server.repository(), "config", "http.receivepack", "false")
+    assert await given.remote().heads()
+    with pytest.raises(RemoteUnavailable, match="did not take branch") as told:
+        await given.remote().push(BRANCH, given.work)
+    assert "403" in str(told.value) and "too weak" in told.value.hint
+    assert TOKEN not in f"{told.value}{told.value.hint}"
+
+
 async def test_silence_ends_in_time(given: Given) -> None:
     """A remote that does not answer is given up, and its git does not stay."""
     release = threading.Event()
