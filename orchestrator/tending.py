@@ -12,7 +12,7 @@ import anyio
 
 from orchestrator.announcing import comment_of
 from orchestrator.deliveryevents import IssueCommented, IssueMoved
-from orchestrator.errors import IssueTaken, OrchestratorError
+from orchestrator.errors import IssueTaken, JournalError, OrchestratorError
 from orchestrator.events import Event
 from orchestrator.ports import Claims, CodeHost, IssueStates, IssueTracker
 from orchestrator.records import CLOSED, Issue, Outcome, Run
@@ -66,6 +66,7 @@ class Tending:
         self._states = states
         self._notes = notes
         self._renew_s = max(renew_s, LEAST_S)
+        self._problems: list[str] = []
 
     # -- who has it ------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Tending:
             Why the run has to stop.
         """
         with anyio.move_on_after(MOVING_S, shield=True):
-            await self._moved(run, "working", emit, events)
+            self._problems.append(await self._moved(run, "working", emit, events))
         if self._claims is None:
             await anyio.sleep_forever()
         while self._claims is not None:
@@ -153,8 +154,9 @@ class Tending:
         except OrchestratorError as error:
             problems.append(f"the report could not be written under the issue: {error}")
         await self.give_back(run.issue.key, run.run_id)
-        told = tuple(one for one in problems if one)
-        return dataclasses.replace(outcome, notes=(*outcome.notes, *told)), not told
+        told = [one for one in (*self._problems, *problems) if one]
+        notes = tuple(dict.fromkeys((*outcome.notes, *told)))
+        return dataclasses.replace(outcome, notes=notes), not any(problems)
 
     async def _commented(
         self, run: Run, outcome: Outcome, emit: Emit, events: Sequence[Event]
@@ -166,7 +168,7 @@ class Tending:
             url = await self._notes.host.comment(run.issue.key, OUTCOME, body, on="issue")
         except OrchestratorError as error:
             return f"issue {run.issue.key} could not be commented on: {error}"
-        await emit(IssueCommented(run.issue.key, url))
+        await _noted(emit, IssueCommented(run.issue.key, url))
         return ""
 
     async def _moved(self, run: Run, stage: Stage, emit: Emit, events: Sequence[Event]) -> str:
@@ -177,5 +179,14 @@ class Tending:
             await self._states.move(run.issue, stage)
         except OrchestratorError as error:
             return f"issue {run.issue.key} could not be shown as {stage}: {error}"
-        await emit(done)
+        await _noted(emit, done)
         return ""
+
+
+async def _noted(emit: Emit, event: Event) -> None:
+    """Record what was done; where that fails it is done again later, and changes nothing then.
+
+    Another process may have completed the same end just now, and recorded it.
+    """
+    with suppress(JournalError):
+        await emit(event)

@@ -24,6 +24,9 @@ from orchestrator.tending import Notes, Tending
 RENEWALS = 4
 """How often a claim is renewed in the time that it holds."""
 
+LEAST_HOURS = 0.1
+"""A claim that holds for less would end before it is renewed."""
+
 T = TypeVar("T")
 
 
@@ -93,7 +96,7 @@ class Outside:
             ConfigError: a setting or the credential is missing, or does not fit.
         """
         if self._claims is None and self._config.delivery.claim:
-            hours = self._config.delivery.claim_hours
+            hours = max(self._config.delivery.claim_hours, LEAST_HOURS)
             here = FileClaims(
                 self._state / "claims",
                 repo=self._repository.id,

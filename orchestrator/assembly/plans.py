@@ -351,7 +351,8 @@ class RepositoryPlans:
 
     def is_told(self, run: str) -> bool:
         """Tell whether all that is told of a run's end was told."""
-        return (self._state / "runs" / run / TOLD).is_file()
+        folder = self._state / "runs" / run
+        return (folder / TOLD).is_file() and (folder / "report.md").is_file()
 
     def told(self, run: str) -> None:
         """Note that all of it was told; where that cannot be kept it is told again, to no harm."""

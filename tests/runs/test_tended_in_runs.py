@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,7 @@ import pytest
 from orchestrator import Orchestrator
 from orchestrator.deliveryevents import IssueCommented, IssueMoved
 from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing
+from orchestrator.journals.sqlite import SqliteJournal
 from orchestrator.pullrequests import FailedCheck
 from orchestrator.records import Issue, ModelReply, ModelRequest
 from orchestrator.testing import MemoryHost, MemoryTracker, ScriptedModel, says
@@ -157,6 +160,28 @@ async def test_what_cannot_be_told_changes_no_outcome(tended: Tended, what: str)
     assert tended.board.moves[-1] == ("1", "delivered")
     assert outcome.pull_request in tended.comment()
     assert not any(said in note for note in again.notes)
+
+
+async def test_two_that_tell_the_same_end(tended: Tended) -> None:
+    """Where another process has told and recorded an end just before, this one ends well, too."""
+
+    async def meanwhile() -> None:
+        tended.host.before = lambda _: None
+        with closing(SqliteJournal(tended.stage.state / "journal.db", owner="x:y:1:1")) as journal:
+            (row,) = await journal.rows()
+            found = await journal.reopened(row.run)
+            assert found is not None
+            await found[2].append(IssueCommented("1", "u"), IssueMoved("1", "delivered"))
+
+    def before(name: str) -> None:
+        if name == "comment":
+            with ThreadPoolExecutor() as pool:
+                pool.submit(anyio.run, meanwhile).result(60)
+
+    tended.host.before = before
+    outcome = await tended.done()
+    assert outcome.notes == (await tended.stage.play()).notes[:-1]
+    assert tended.stage.model.requests == []
 
 
 async def test_a_parked_run_tells_nothing_yet(tended: Tended) -> None:
