@@ -47,8 +47,9 @@ types: .venv/development
 floors: .venv/development
 	$(PYTEST) -q tests/test_floors.py
 
-prism: ## Install what checks our requests against GitHub's description into .prism (npm, 490 MB)
-	npm install --prefix .prism --no-audit --no-fund --silent @octokit/openapi@23.0.2 @stoplight/prism-cli@5.16.0
+prism: ## Install what checks our requests against what services publish into .prism (npm, 500 MB)
+	npm install --prefix .prism --no-audit --no-fund --silent @octokit/openapi@23.0.2 @stoplight/prism-cli@5.16.0 \
+		@octokit/graphql-schema@15.26.1 @linear/sdk@98.0.0 graphql@16.15.0
 
 wheel: .venv/development ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -28,6 +28,7 @@ FLOORS = {
     "decoders": 1.3,
     "deliveryevents": 1.3,
     "events": 1.4,
+    "trackerports": 1.3,
     "ports": 1.5,
     "transcript": 1.6,
     "session": 1.7,

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.assembly.delivering import board_of
-from orchestrator.assembly.tracking import host_of, tracker_of
+from orchestrator.assembly.tracking import close_all, host_of, notes_of, tracker_of
 from orchestrator.claims import FileClaims, NoteClaims, SharedClaims
-from orchestrator.errors import OrchestratorError
 from orchestrator.gates.credentials import masked
 from orchestrator.journals.owners import is_alive, owner_of
-from orchestrator.ports import Claims, Closing, CodeHost, IssueStates, IssueTracker
+from orchestrator.ports import Claims, CodeHost, IssueStates, IssueTracker
 from orchestrator.repository import Repository
 from orchestrator.settings import Config, MoveSettings
 from orchestrator.tending import Notes, Tending
@@ -105,7 +102,7 @@ class Outside:
                 owner=owner_of(os.getpid()),
                 is_alive=is_alive,
             )
-            board = board_of(self._repository, self._config, self._environment)
+            board = notes_of(self._repository, self._config, self._environment)
             self._claims = here
             if board is not None:
                 self._keep(board)
@@ -142,7 +139,4 @@ class Outside:
     async def aclose(self) -> None:
         """Close every connection of what was made here."""
         made, self._made = self._made, []
-        for one in made:
-            if isinstance(one, Closing):
-                with suppress(OrchestratorError, OSError):
-                    await one.aclose()
+        await close_all(*made)

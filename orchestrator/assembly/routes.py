@@ -14,7 +14,7 @@ from orchestrator import config as configuration
 from orchestrator.assembly.clients import Clients
 from orchestrator.assembly.launching import can_change
 from orchestrator.assembly.rosters import agents_here
-from orchestrator.assembly.tracking import tracker_of
+from orchestrator.assembly.tracking import close_all, tracker_of
 from orchestrator.definitions.folder import Source, files_below, roster
 from orchestrator.errors import (
     ConfigError,
@@ -23,7 +23,7 @@ from orchestrator.errors import (
     RepositoryRefused,
     TrackerError,
 )
-from orchestrator.ports import Closing, IssueHistory, IssueKeys, IssueTracker, ModelClient
+from orchestrator.ports import IssueHistory, IssueKeys, IssueTracker, ModelClient
 from orchestrator.prices import Model
 from orchestrator.records import AgentDefinition, Issue, RouteChoice
 from orchestrator.repository import Repository, locate
@@ -197,8 +197,7 @@ async def open_routing(
         asked = clients.asked
         yield Opened(tuple(issues), IssueRouting(found, rules, asked=asked, tracker=tracker))
     finally:
-        if isinstance(tracker, Closing):
-            await tracker.aclose()
+        await close_all(tracker)
         await clients.aclose()
 
 
@@ -208,9 +207,8 @@ async def _fetched(tracker: IssueTracker, said: str) -> tuple[str, Issue]:
         key = tracker.key_of(said) if isinstance(tracker, IssueKeys) else said
         return key, await tracker.fetch(key)
     except BaseException:
-        if isinstance(tracker, Closing):
-            with anyio.CancelScope(shield=True):
-                await tracker.aclose()
+        with anyio.CancelScope(shield=True):
+            await close_all(tracker)
         raise
 
 

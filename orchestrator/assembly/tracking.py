@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from orchestrator.config import state_folder
 from orchestrator.errors import ConfigError
 from orchestrator.hostgit import run_git
-from orchestrator.ports import CodeHost, IssueTracker
+from orchestrator.ports import Board, Closing, CodeHost, IssueTracker
 from orchestrator.repository import Repository
-from orchestrator.settings import Config, TrackerSettings
+from orchestrator.settings import Config, MoveSettings, TrackerSettings
 
 if TYPE_CHECKING:
     from orchestrator.forge.client import Dialect, Forge
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from orchestrator.forge.gitlab import GitLabProject
     from orchestrator.forge.secret import Credential
     from orchestrator.forge.tales import Reading
+
+
+class Manner(TypedDict):
+    """How a tracker reads and writes."""
+
+    reading: Reading
+    write_back: bool
+    moves: MoveSettings
+
 
 REMOTE = re.compile(
     r"(?:https?://(?:[^/@]*@)?|ssh://(?:[^/@]*@)?|(?:[^/@:]+@)?)"
@@ -57,17 +67,22 @@ def tracker_of(
             from orchestrator.trackers.github import GitHubTracker
 
             project = _github(repository, settings, given)
-            back = settings.write_back
-            return GitHubTracker(project, reading=_reading(settings), write_back=back)
+            return GitHubTracker(project, **_manner(settings))
         case "gitlab":
             from orchestrator.trackers.gitlab import GitLabTracker
 
             lab = _gitlab(repository, settings, given)
-            return GitLabTracker(lab, reading=_reading(settings), write_back=settings.write_back)
+            return GitLabTracker(lab, **_manner(settings))
         case "jira":
-            return _jira(settings, given)
+            from orchestrator.trackers.jira import JiraTracker
+
+            forge = _jira(settings, given)
+            return JiraTracker(forge, settings.project, **_manner(settings))
         case "linear":
-            return _linear(settings, given)
+            from orchestrator.trackers.linear import LinearTracker
+
+            forge = _linear(settings, given)
+            return LinearTracker(forge, settings.project, **_manner(settings))
 
 
 def host_of(
@@ -91,26 +106,45 @@ def host_of(
     return None
 
 
-def github_project(
-    repository: Repository, config: Config, environment: Mapping[str, str]
-) -> GitHubProject:
-    """Return the project on GitHub that a repository belongs to.
+def notes_of(
+    repository: Repository, config: Config, environment: Mapping[str, str] | None = None
+) -> Board | None:
+    """Return where orchestrators leave notes for each other; None where the tracker has no place.
 
     Raises:
         ConfigError: a setting or the credential is missing, or does not fit.
     """
-    return _github(repository, config.tracker, environment)
+    settings = config.tracker
+    given = os.environ if environment is None else environment
+    match settings.kind:
+        case "markdown":
+            return None
+        case "github":
+            from orchestrator.hosts.githubnotes import GitHubNotes
+
+            return GitHubNotes(_github(repository, settings, given))
+        case "gitlab":
+            from orchestrator.hosts.gitlabnotes import GitLabNotes
+
+            return GitLabNotes(_gitlab(repository, settings, given))
+        case "jira":
+            from orchestrator.forge.jira import JiraProject
+            from orchestrator.hosts.jiranotes import JiraNotes
+
+            return JiraNotes(JiraProject(_jira(settings, given), settings.project))
+        case "linear":
+            from orchestrator.forge.linear import LinearTeam
+            from orchestrator.hosts.linearnotes import LinearNotes
+
+            return LinearNotes(LinearTeam(_linear(settings, given), settings.project))
 
 
-def gitlab_project(
-    repository: Repository, config: Config, environment: Mapping[str, str]
-) -> GitLabProject:
-    """Return the project on GitLab that a repository belongs to.
-
-    Raises:
-        ConfigError: a setting or the credential is missing, or does not fit.
-    """
-    return _gitlab(repository, config.tracker, environment)
+async def close_all(*them: object) -> None:
+    """Close trackers, hosts and boards: each that can be closed, whatever happens to another."""
+    for one in dict.fromkeys(them):
+        if isinstance(one, Closing):
+            with suppress(Exception):
+                await one.aclose()
 
 
 def _markdown(repository: Repository, settings: TrackerSettings) -> IssueTracker:
@@ -144,9 +178,7 @@ def _github(
         raise ConfigError("tracker.app_key_file: an App needs its private key")
     key = private_text(Path(settings.app_key_file).expanduser(), "tracker.app_key_file")
     asking = Forge(url, DIALECT, Token("-"))
-    app = AppToken(
-        settings.app_id, key, repository=project, exchange=asking.claimed, top=rest_of(url)
-    )
+    app = AppToken(settings.app_id, key, repository=project, exchange=asking, top=rest_of(url))
     return GitHubProject(_forge(url, DIALECT, settings, environment, app), project)
 
 
@@ -160,10 +192,10 @@ def _gitlab(
     return GitLabProject(forge, project)
 
 
-def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTracker:
+def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> Forge:
     from orchestrator.forge.client import address
+    from orchestrator.forge.jira import DIALECT
     from orchestrator.forge.secret import Token
-    from orchestrator.trackers.jira import DIALECT, JiraTracker
 
     if not settings.base_url:
         raise ConfigError(
@@ -175,27 +207,18 @@ def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTra
     secret = _secret(settings, environment, "Jira")
     mail = environment.get("JIRA_EMAIL", "").strip()
     credential = Token(secret, "basic", mail) if mail else Token(secret)
-    forge = _forge(settings.base_url, DIALECT, settings, environment, credential)
-    return JiraTracker(
-        forge,
-        settings.project,
-        reading=_reading(settings),
-        write_back=settings.write_back,
-    )
+    return _forge(settings.base_url, DIALECT, settings, environment, credential)
 
 
-def _linear(settings: TrackerSettings, environment: Mapping[str, str]) -> IssueTracker:
+def _linear(settings: TrackerSettings, environment: Mapping[str, str]) -> Forge:
     from orchestrator.forge.client import address
+    from orchestrator.forge.linear import API, DIALECT
     from orchestrator.forge.secret import Token
-    from orchestrator.trackers.linear import API, DIALECT, LinearTracker
 
     _require_allowed(settings)
     url = address(settings.base_url or API)
     credential = Token(_secret(settings, environment, "Linear"), "plain")
-    forge = _forge(url, DIALECT, settings, environment, credential)
-    return LinearTracker(
-        forge, settings.project, reading=_reading(settings), write_back=settings.write_back
-    )
+    return _forge(url, DIALECT, settings, environment, credential)
 
 
 def _forge(
@@ -225,10 +248,25 @@ def _secret(settings: TrackerSettings, environment: Mapping[str, str], service: 
     return found(places, environment, service=service)
 
 
-def _reading(settings: TrackerSettings) -> Reading:
+def _manner(settings: TrackerSettings) -> Manner:
+    """Return how a tracker of a service reads and writes.
+
+    Raises:
+        ConfigError: a label that shows how far work is would take issues out of the queue.
+    """
     from orchestrator.forge.tales import Reading
 
-    return Reading(settings.priorities, settings.states)
+    moves = settings.moves
+    if settings.kind in CLOUD:
+        waiting = {one.lower() for one in settings.labels}
+        for name in (moves.working, moves.delivered, moves.failed, moves.released):
+            if name.lower() in waiting:
+                raise ConfigError(
+                    f"tracker.moves: {name} is a label that issues carry which wait for work",
+                    hint="choose another one: this one is taken away while work goes on",
+                )
+    reading = Reading(settings.priorities, settings.states)
+    return {"reading": reading, "write_back": settings.write_back, "moves": moves}
 
 
 def _project(repository: Repository, settings: TrackerSettings) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from orchestrator import config as configuration
 from orchestrator.assembly.runtime import Orchestrator
-from orchestrator.assembly.tracking import tracker_of
+from orchestrator.assembly.tracking import close_all, tracker_of
 from orchestrator.errors import ConfigError
 from orchestrator.ports import (
-    Closing,
     CodeHost,
     EventSink,
     IssueQueue,
@@ -64,8 +63,7 @@ class Watch:
 
     async def aclose(self) -> None:
         """Close every connection of what was made here."""
-        if isinstance(self._made, Closing):
-            await self._made.aclose()
+        await close_all(self._made)
 
     def watcher(self, tell: Callable[[str], None]) -> Watcher:
         """Return what watches.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -17,8 +17,19 @@ EARLY_S = 300.0
 CLAIM_S = 540
 SKEW_S = 60
 
-Exchange = Callable[[str, str, Mapping[str, str]], Awaitable[Any]]
-"""Sends a request (method, path, headers) and returns what its answer holds."""
+
+class Exchange(Protocol):
+    """Asks the service with a claim instead of a token."""
+
+    async def claimed(
+        self, method: str, path: str, headers: Mapping[str, str], body: Any = None
+    ) -> Any:
+        """Send a request and return what its answer holds."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class AppToken:
@@ -71,9 +82,13 @@ class AppToken:
         fresh, self._until = self._until > 0, 0.0
         return fresh
 
+    async def aclose(self) -> None:
+        """Close what tokens are asked of."""
+        await self._exchange.aclose()
+
     async def _change(self) -> None:
         claim = {"authorization": f"Bearer {self._claim()}"}
-        found = await self._exchange(
+        found = await self._exchange.claimed(
             "GET", f"{self._top}/repos/{self._repository}/installation", claim
         )
         number = found.get("id") if isinstance(found, dict) else None
@@ -82,7 +97,9 @@ class AppToken:
                 f"GitHub does not say how the App is installed in {self._repository}"
             )
         path = f"{self._top}/app/installations/{number}/access_tokens"
-        given = await self._exchange("POST", path, claim)
+        # Without this the token would be good for all that the App is installed in.
+        wanted = {"repositories": [self._repository.rpartition("/")[2]]}
+        given = await self._exchange.claimed("POST", path, claim, wanted)
         try:
             token, until = given["token"], given["expires_at"]
             self._until = datetime.fromisoformat(until).timestamp()

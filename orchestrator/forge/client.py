@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,14 +16,19 @@ import orjson
 
 from orchestrator.errors import ConfigError, TrackerBusy, TrackerError, Unanswered
 from orchestrator.forge.kept import KeptAnswers
-from orchestrator.forge.refusals import message_of, one_line, refusal
+from orchestrator.forge.refusals import is_limited, message_of, one_line, refusal
 from orchestrator.forge.secret import Credential
 from orchestrator.forge.waiting import Patience, asked_wait
 
-BODY_LIMIT = 32 * 1024 * 1024
+BODY_LIMIT = 64 * 1024 * 1024
+"""Of one answer: a hundred of the longest comments, each of their characters escaped."""
 PAGES = 100
+SECRETS = 64
+"""How many forms of secrets are remembered; an App changes its token every hour."""
 CONNECT_S = 10.0
+LONGEST_SHOWN_S = 30 * 86_400.0
 NEXT = re.compile(r'<([^<>]+)>\s*;[^,]*?\brel="?next"?', re.IGNORECASE)
+UPWARDS = re.compile(r"(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|\\|%5c", re.IGNORECASE)
 JSON_TYPE = "application/json"
 LOCAL = {"127.0.0.1", "::1", "localhost"}
 
@@ -77,6 +83,7 @@ class Forge:
         self._dialect = dialect
         self._patience = patience or Patience()
         self._kept = kept
+        self._sent: set[str] = set()
         plain = self.url.startswith("http://")
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(self._patience.attempt_s, connect=CONNECT_S),
@@ -147,18 +154,25 @@ class Forge:
         answer = await self._asked(method, self._url(path, None), body, again=again)
         return answer.data
 
-    async def claimed(self, method: str, path: str, headers: Mapping[str, str]) -> Any:
+    async def claimed(
+        self, method: str, path: str, headers: Mapping[str, str], body: Any = None
+    ) -> Any:
         """Send a request that brings its own credential, as one for a token does.
 
         Raises:
             TrackerError: it was refused, or no answer came.
         """
-        answer = await self._asked(method, self._url(path, None), None, again=True, own=headers)
+        answer = await self._asked(method, self._url(path, None), body, again=True, own=headers)
         return answer.data
 
+    def told(self, data: Any) -> str:
+        """Return what an answer says of itself, in one short line, without our secrets."""
+        return message_of(data, hide=self._sent)
+
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, those of the credential too."""
         await self._client.aclose()
+        await self.credential.aclose()
 
     # -- one request, as often as it takes -------------------------------------------------
 
@@ -196,6 +210,7 @@ class Forge:
         attempt, waited, renewed = 0, 0.0, False
         while True:
             let_in = own if own is not None else await self.credential.headers()
+            self._sent = (self._sent if len(self._sent) < SECRETS else set()) | _secrets(let_in)
             headers = {**self._dialect.headers, **(more or {}), **let_in}
             wait: float | None = None
             try:
@@ -213,7 +228,7 @@ class Forge:
                     renewed = True
                     if await self.credential.renewed():
                         continue
-                failure, wait = self._judged(answer, what, attempt, again=again, secret=let_in)
+                failure, wait = self._judged(answer, what, attempt, again=again)
             if wait is None or attempt >= self._patience.retries:
                 raise failure
             if waited + wait > self._patience.longest_wait_s:
@@ -222,10 +237,10 @@ class Forge:
             waited, attempt = waited + wait, attempt + 1
 
     def _judged(
-        self, answer: Answer, what: str, attempt: int, *, again: bool, secret: Mapping[str, str]
+        self, answer: Answer, what: str, attempt: int, *, again: bool
     ) -> tuple[TrackerError, float | None]:
         """Return what an answer means, and how long to wait until it may be another one."""
-        said = _without(message_of(answer.data), secret)
+        said = self.told(answer.data)
         failure = refusal(self.service, answer.status, said, what, self._dialect.hint)
         wait = asked_wait(answer.status, answer.headers, said, self._patience.wall())
         if wait is not None and (answer.status < 500 or again):
@@ -237,11 +252,16 @@ class Forge:
         return failure, None
 
     def _busy(self, wait: float, failure: TrackerError) -> TrackerBusy:
-        hint = f"try again in {wait / 60:.0f} minutes" if wait > 90 else "try again in a minute"
-        return TrackerBusy(f"{failure} (it asks to wait for {wait:.0f} s)", wait_s=wait, hint=hint)
+        shown = min(wait, LONGEST_SHOWN_S)
+        hint = f"try again in {shown / 60:.0f} minutes" if wait > 90 else "try again in a minute"
+        more = " or longer" if wait > shown else ""
+        told = f"{failure} (it asks to wait for {shown:.0f} s{more})"
+        return TrackerBusy(told, wait_s=wait, hint=hint)
 
     async def _once(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> Answer:
         what = f"{method} {urlsplit(url).path}"
+        if self._client.is_closed:
+            raise TrackerError(f"{self.service} is not asked any more: {what} came after the end")
         content = None if body is None else orjson.dumps(body)
         sent = {"accept": JSON_TYPE, "user-agent": "issue-orchestrator", **headers}
         if content is not None:
@@ -274,7 +294,10 @@ class Forge:
                 if len(data) > BODY_LIMIT:
                     raise TrackerError(f"{self.service} answers with more than {BODY_LIMIT} bytes")
         named = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, named, self._parsed(response.status_code, bytes(data)))
+        parsed = self._parsed(response.status_code, bytes(data))
+        # GraphQL tells of its limits with the status of a success.
+        limited = response.status_code < 300 and is_limited(parsed)
+        return Answer(429 if limited else response.status_code, named, parsed)
 
     def _parsed(self, status: int, data: bytes) -> Any:
         if not data:
@@ -286,7 +309,7 @@ class Forge:
                 raise Unanswered(
                     f"{self.service} answered with what is no JSON, or was cut off", retryable=True
                 ) from None
-            return one_line(data[:2000].decode("utf-8", "replace"))
+            return data.decode("utf-8", "replace")
 
     # -- addresses -------------------------------------------------------------------------
 
@@ -300,7 +323,9 @@ class Forge:
         Some servers behind a proxy name themselves otherwise; the credential goes to nobody else.
         """
         parts, own = urlsplit(url), urlsplit(self.url)
-        if (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
+        # What shares a host with the service, below another path, is not the service.
+        below = parts.path.startswith(f"{own.path}/") and not UPWARDS.search(parts.path)
+        if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not below:
             raise TrackerError(
                 f"{self.service} names a next page of GET {path} at another address",
                 hint="check tracker.base_url",
@@ -342,10 +367,14 @@ def _is_plain(text: object) -> bool:
     return isinstance(text, str) and text.isascii() and text.isprintable()
 
 
-def _without(text: str, headers: Mapping[str, str]) -> str:
-    """Return a service's words without our secret, should it repeat it."""
+def _secrets(headers: Mapping[str, str]) -> set[str]:
+    """Return every form of a secret in which a service might repeat it."""
+    found: set[str] = set()
     for value in headers.values():
-        for part in sorted({value, value.rpartition(" ")[2]}, key=len, reverse=True):
-            if len(part) > 3:
-                text = text.replace(part, "***")
-    return text
+        last = value.rpartition(" ")[2]
+        found |= {value, last}
+        if value.startswith("Basic "):
+            with suppress(ValueError):
+                pair = base64.b64decode(last).decode()
+                found |= {pair, pair.partition(":")[2]}
+    return {one for one in found if len(one) > 3}

@@ -23,6 +23,13 @@ def rows(data: Any, *path: str) -> list[dict[str, Any]]:
     return [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
 
 
+def words(data: Any, *path: str) -> tuple[str, ...]:
+    """Return the texts of a list at a path of keys."""
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return tuple(one for one in data if isinstance(one, str)) if isinstance(data, list) else ()
+
+
 def number(data: Any, *path: str) -> int:
     """Return a whole number at a path of keys, else 0."""
     for key in path:

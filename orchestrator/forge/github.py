@@ -17,7 +17,6 @@ from orchestrator.errors import (
 from orchestrator.forge.client import Dialect, Forge
 from orchestrator.forge.fields import required, rows, text
 from orchestrator.forge.marks import hidden, marked
-from orchestrator.forge.refusals import message_of
 
 API_VERSION = "2022-11-28"
 DIALECT = Dialect(
@@ -26,12 +25,17 @@ DIALECT = Dialect(
     hint="the token is wrong, or has run out; set GITHUB_TOKEN anew",
 )
 API = "https://api.github.com"
-PROJECT = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,38})/([A-Za-z0-9._-]{1,100})")
+PROJECT = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,38})/([A-Za-z0-9._-]{1,100})")
+LOGIN = re.compile(r"[A-Za-z0-9_-]{1,39}")
+"""People's; those that a company manages hold an underline, an App's has brackets."""
 KEY = re.compile(
-    r"(?:(?P<project>[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100})?#)?(?P<number>[1-9][0-9]{0,9})"
+    r"(?:(?P<project>[A-Za-z0-9_-]{1,39}/[A-Za-z0-9._-]{1,100})?#)?(?P<number>[1-9][0-9]{0,9})"
 )
 MAY_WRITE = {"admin", "maintain", "write"}
-TIES = {"OWNER", "MEMBER", "COLLABORATOR"}
+TIES = {"OWNER", "MEMBER", "COLLABORATOR", "CONTRIBUTOR"}
+"""Who may be one that may write; an App sees some members as contributors only."""
+MOST = 10_000
+"""Comments under one issue: GitHub takes 2,500."""
 PEOPLE = 50
 """How many commenters are looked up; the rest count as strangers."""
 
@@ -115,9 +119,13 @@ class GitHubProject:
             )
         return found["number"]
 
+    def look_anew(self) -> None:
+        """Forget who may write: it may have changed, and each issue has its own fifty people."""
+        self._writers.clear()
+
     async def may_write(self, login: str, association: str) -> bool:
         """Tell whether somebody may write to the repository; in doubt, no."""
-        if association not in TIES or not re.fullmatch(r"[A-Za-z0-9-]{1,39}", login):
+        if association not in TIES or not LOGIN.fullmatch(login):
             return False
         if login not in self._writers:
             if len(self._writers) >= PEOPLE:
@@ -135,19 +143,19 @@ class GitHubProject:
         return text(found, "permission") in MAY_WRITE
 
     async def own_login(self) -> str:
-        """Return the login that this credential writes under."""
+        """Return the login that this credential writes under; an App's ends in ``[bot]``."""
         if not self._own:
             found = await self.graphql("query { viewer { login } }", {})
-            self._own = bare(required(found, "GitHub", "viewer", "login"))
+            self._own = required(found, "GitHub", "viewer", "login")
         return self._own
 
     async def graphql(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask in GraphQL, for what GitHub tells in no other way; reads only."""
+        """Ask in GraphQL, for what GitHub has in no other way, and what may be done twice."""
         sent = {"query": query, "variables": dict(variables)}
         answer = await self.forge.send("POST", "/graphql", sent, again=True)
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict) or answer.get("errors"):
-            raise Unanswered(f"GitHub answered a GraphQL query: {message_of(answer)}")
+            raise Unanswered(f"GitHub answered a GraphQL query: {self.forge.told(answer)}")
         return data
 
     async def commented(self, number: str, marker: str, body: str) -> str:
@@ -172,18 +180,14 @@ class GitHubProject:
 
     async def _marked(self, path: str, marker: str) -> dict[str, Any] | None:
         mark = hidden(marker)
-        found = await self.forge.pages(path, {"per_page": 100}, most=2000)
+        found = await self.forge.pages(path, {"per_page": 100}, most=MOST)
         with_mark = [one for one in rows(found) if text(one, "body").startswith(mark)]
         if not with_mark:
             return None
         own = await self.own_login()
-        ours = [one for one in with_mark if bare(text(one, "user", "login")) == own]
+        # Not whoever has the same name without the brackets of an App's.
+        ours = [one for one in with_mark if text(one, "user", "login") == own]
         return ours[0] if ours else None
-
-
-def bare(login: str) -> str:
-    """Return a login without what marks it as an App's: GitHub writes both."""
-    return login.removesuffix("[bot]")
 
 
 def is_pull_request(data: Any) -> bool:

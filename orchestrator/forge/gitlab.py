@@ -26,6 +26,8 @@ KEY = re.compile(r"(?:(?P<project>[A-Za-z0-9_./-]{1,500})?#)?(?P<number>[1-9][0-
 DEVELOPER = 30
 """The least access level that may push."""
 PEOPLE = 50
+MOST = 10_000
+"""Notes under one issue that are looked through for ours; more are an error."""
 
 
 def api_of(base_url: str) -> str:
@@ -79,6 +81,10 @@ class GitLabProject:
             )
         return found["number"]
 
+    def look_anew(self) -> None:
+        """Forget who may push: it may have changed, and each issue has its own fifty people."""
+        self._writers.clear()
+
     async def may_write(self, person: str) -> bool:
         """Tell whether somebody, by id, may push to the project; in doubt, no."""
         if not person.isascii() or not person.isdigit():
@@ -124,7 +130,7 @@ class GitLabProject:
     async def _marked(self, notes: str, marker: str) -> dict[str, Any] | None:
         mark = hidden(marker)
         params: dict[str, str | int] = {"per_page": 100, "sort": "asc", "order_by": "created_at"}
-        found = await self.forge.pages(notes, params, most=2000)
+        found = await self.forge.pages(notes, params, most=MOST)
         with_mark = [one for one in rows(found) if text(one, "body").startswith(mark)]
         if not with_mark:
             return None

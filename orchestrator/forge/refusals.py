@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
 from typing import Any
 
 from orchestrator.errors import (
@@ -14,6 +15,7 @@ from orchestrator.errors import (
 )
 
 SAID_LIMIT = 300
+LOOKED_AT = 100_000
 
 
 def refusal(service: str, status: int, said: str, what: str, hint: str = "") -> TrackerError:
@@ -44,22 +46,43 @@ def refusal(service: str, status: int, said: str, what: str, hint: str = "") -> 
     return Unanswered(told, retryable=True) if passing else TrackerError(told)
 
 
-def message_of(data: Any) -> str:
-    """Return what an answer says of itself, in one short line, whatever service it is of."""
+def is_limited(data: Any) -> bool:
+    """Tell whether an answer in GraphQL is a refusal for a limit: its status is a success."""
+    listed = data.get("errors") if isinstance(data, dict) else None
+    if not isinstance(listed, list) or data.get("data"):
+        return False
+    return any(isinstance(one, dict) and one.get("type") == "RATE_LIMITED" for one in listed)
+
+
+def message_of(data: Any, *, hide: Collection[str] = ()) -> str:
+    """Return what an answer says of itself, in one short line, whatever service it is of.
+
+    Args:
+        data: the answer's JSON.
+        hide: what must not be in the line, however the service repeats it.
+    """
     parts: list[str] = []
     if isinstance(data, dict):
         for name in ("message", "error", "error_description", "errorMessages", "errors"):
             parts += _texts(data.get(name))
     elif isinstance(data, str):
         parts.append(data)
-    return one_line("; ".join(dict.fromkeys(parts)))
+    # Hidden before it is cut: half a secret would be none of these any more.
+    return one_line("; ".join(dict.fromkeys(parts)), hide=hide)
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, *, hide: Collection[str] = ()) -> str:
     """Return hostile text as one short line without anything that a terminal obeys."""
-    flat = " ".join(text.split())
+    flat = " ".join(_without(text, hide)[:LOOKED_AT].split())
     seen = "".join(char for char in flat if unicodedata.category(char)[0] != "C")
+    seen = _without(seen, hide)
     return seen if len(seen) <= SAID_LIMIT else f"{seen[:SAID_LIMIT]}..."
+
+
+def _without(text: str, secrets: Collection[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def _texts(value: Any, depth: int = 0) -> list[str]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import shlex
+import signal
 import stat
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol, cast
 
 from orchestrator.errors import ConfigError
 
 COMMAND_S = 30.0
+POLL_S = 0.05
 SIZE_LIMIT = 16 * 1024
 Style = Literal["bearer", "private", "plain", "basic"]
 
@@ -32,6 +37,10 @@ class Credential(Protocol):
 
     async def renewed(self) -> bool:
         """Forget a secret that was refused; False where there is no other."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what secrets are asked of."""
         ...
 
 
@@ -73,6 +82,9 @@ class Token:
     async def renewed(self) -> bool:
         """Return False: there is no other."""
         return False
+
+    async def aclose(self) -> None:
+        """Do nothing: nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +130,9 @@ def private_text(path: Path, key: str) -> str:
         ConfigError: it cannot be read, or others may read it too.
     """
     try:
-        with path.open("rb") as file:
+        # Not to wait for whoever may write into a pipe of that name.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"{key}: {path} is no regular file")
@@ -143,24 +157,62 @@ def _printed(command: str, environment: Mapping[str, str]) -> str:
     if not argv:
         raise ConfigError("tracker.token_command is no command")
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             argv,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=COMMAND_S,
-            check=False,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = "took too long" if isinstance(error, subprocess.TimeoutExpired) else "cannot start"
-        raise ConfigError(f"tracker.token_command {why}: {argv[0]}") from None
-    if done.returncode:
+    except OSError:
+        raise ConfigError(f"tracker.token_command cannot start: {argv[0]}") from None
+    with process:
+        try:
+            printed = _read(process, time.monotonic() + COMMAND_S)
+        except TimeoutError:
+            _stop(process)
+            raise ConfigError(f"tracker.token_command took too long: {argv[0]}") from None
+        if len(printed) > SIZE_LIMIT:
+            _stop(process)
+            raise ConfigError(f"tracker.token_command prints more than a secret: {argv[0]}")
+    if process.returncode:
         raise ConfigError(
-            f"tracker.token_command ended with status {done.returncode}: {argv[0]}",
+            f"tracker.token_command ended with status {process.returncode}: {argv[0]}",
             hint="run it yourself to see what it says",
         )
-    return done.stdout[: SIZE_LIMIT + 1].decode("utf-8", "replace").strip()
+    return printed.decode("utf-8", "replace").strip()
+
+
+def _read(process: subprocess.Popen[bytes], until: float) -> bytes:
+    """Return what a command prints until it ends; of too much, enough to see that it is.
+
+    Raises:
+        TimeoutError: it has not ended by then.
+    """
+    printed = b""
+    pipe = cast("IO[bytes]", process.stdout)
+    while len(printed) <= SIZE_LIMIT:
+        if time.monotonic() > until:
+            raise TimeoutError
+        ended = process.poll() is not None
+        if select.select([pipe], [], [], 0 if ended else POLL_S)[0]:
+            more = os.read(pipe.fileno(), SIZE_LIMIT)
+            printed += more
+            if more:
+                continue
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_S)  # it has closed the pipe, and may still do something
+        if ended:
+            break  # what it left running may hold the pipe for ever
+    return printed
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill a command and what it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _sendable(value: str, service: str, source: str) -> str:

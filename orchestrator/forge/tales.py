@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from orchestrator.pullrequests import Comment
-from orchestrator.records import Outcome
+from orchestrator.records import Issue, Outcome
+from orchestrator.settings import MoveSettings
 
 BODY_LIMIT = 200_000
 COMMENT_LIMIT = 20_000
 PRIORITY = re.compile(
     r"(?:priority|prio)[ ]*[:/=-]{1,2}[ ]*(?P<level>[\w-]{1,30})|(?P<short>[pP][0-4])"
 )
+
+UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+MENTION = re.compile(r"(?P<code>(?<![\\`])`[^`\n]+`(?!`))|(?<!\w)@(?=\w)")
+COMMAND = re.compile(r"^([ \t]*)/(?=[A-Za-z_]+(?:\s|$))", re.MULTILINE)
+REMEMBERED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,41 @@ def bounded(body: str, limit: int = BODY_LIMIT) -> str:
     return f"{text[:limit]}\n[cut here: the text goes on for {rest} characters]"
 
 
+UNMOVED = MoveSettings()
+Stage = Literal["working", "delivered", "failed", "released"]
+
+
+def stage_labels(moves: MoveSettings, to: Stage) -> tuple[str, tuple[str, ...]]:
+    """Return the label that shows a stage, empty where it has none, and those of other stages."""
+    wanted: str = getattr(moves, to)
+    named = (moves.working, moves.delivered, moves.failed, moves.released)
+    return wanted, tuple(dict.fromkeys(one for one in named if one and one != wanted))
+
+
+def titled(title: str) -> str:
+    """Return a title as one line that holds what a reader sees of it."""
+    flat = " ".join(title.split())
+    return "".join(one for one in flat if unicodedata.category(one) not in UNSEEN)[:300] or "(none)"
+
+
+def called(name: str) -> str:
+    """Return somebody's name, which may be of their own choice, as one short line."""
+    return "" if not name.strip() else titled(name)[:100]
+
+
+def remember(known: dict[str, Issue], issue: Issue) -> str:
+    """Keep an issue that cannot be fetched by its key; the oldest make room. Returns the key."""
+    known.pop(issue.key, None)
+    while len(known) >= REMEMBERED:
+        del known[next(iter(known))]
+    known[issue.key] = issue
+    return issue.key
+
+
 def said_by(login: str, body: str, *, trusted: bool, tie: str = "", url: str = "") -> Comment:
     """Return a comment; of one whose author may not write, only that it is there."""
     kept = bounded(body, COMMENT_LIMIT) if trusted else ""
-    return Comment(author=login, body=kept, association=tie, trusted=trusted, url=url)
+    return Comment(author=called(login), body=kept, association=tie, trusted=trusted, url=url)
 
 
 def ending(outcome: Outcome) -> str:
@@ -76,7 +115,13 @@ def ending(outcome: Outcome) -> str:
 
 def quiet(text: str) -> str:
     """Return markdown in which no mention calls people, no line is a command, no mark is hidden."""
-    without = re.sub(r"<!--.*?(?:-->|\Z)", "", text, flags=re.DOTALL)
-    # A word joiner keeps a name readable, and is no mention.
-    named = re.sub(r"(?<![\w`])@(?=\w)", "@\u2060", without)
-    return re.sub(r"^([ \t]*)/(?=[a-z_]+(?:\s|$))", "\\1\\\\/", named, flags=re.MULTILINE)
+    # What is left of one comment's end and another one's beginning is no comment either.
+    without = re.sub(r"<!--.*?(?:-->|\Z)", "", text, flags=re.DOTALL).replace("<!--", "&lt;!--")
+    # A word joiner keeps a name readable, and is no mention; in code nothing is one.
+    named = MENTION.sub(lambda found: found["code"] or "@\u2060", without)
+    return without_commands(named)
+
+
+def without_commands(text: str) -> str:
+    """Return markdown in which no line is a command to GitLab; it takes capitals for small."""
+    return COMMAND.sub("\\1\\\\/", text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 from orchestrator.errors import (
@@ -13,7 +15,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.fields import flag, required, rows, text
-from orchestrator.forge.github import GitHubProject, bare, web_of
+from orchestrator.forge.github import MOST, GitHubProject, web_of
 from orchestrator.forge.marks import hidden, marked, shortened
 from orchestrator.forge.tales import quiet
 from orchestrator.hosts.githubchecks import failed_checks
@@ -21,6 +23,11 @@ from orchestrator.hosts.githubthreads import threads_of
 from orchestrator.pullrequests import Feedback, PullRequest, PullRequestState, PullRequestWish
 
 THREAD = re.compile(r"(?P<kind>lines|whole):(?P<number>[1-9][0-9]*):(?P<first>[A-Za-z0-9_-]{1,80})")
+
+CHANGE = """\
+mutation($id: ID!) { %s(input: { pullRequestId: $id }) { pullRequest { isDraft } } }"""
+TO_DRAFT = CHANGE % "convertPullRequestToDraft"
+TO_READY = CHANGE % "markPullRequestReadyForReview"
 
 
 class GitHubHost:
@@ -69,7 +76,7 @@ class GitHubHost:
         except (TrackerConflict, Unanswered) as error:
             # It was made by a request whose answer got lost, or by somebody else meanwhile.
             there = await self._open_one(wish.branch)
-            if there is None and wish.draft and "raft" in str(error):
+            if there is None and wish.draft and _no_drafts(error):
                 made = await self._forge.send(
                     "POST", f"{self._project.path}/pulls", {**body, "draft": False}
                 )
@@ -79,8 +86,7 @@ class GitHubHost:
             opened = there
         else:
             opened = self._pull(made)
-        await self._decorate(opened, wish)
-        return opened
+        return await self._decorate(opened, wish)
 
     async def amend(self, found: PullRequest, wish: PullRequestWish) -> PullRequest:
         """Make an open pull request what is wished; nothing is sent where it is that already."""
@@ -102,8 +108,9 @@ class GitHubHost:
         if changed:
             path = f"{self._project.path}/pulls/{found.number}"
             found = self._pull(await self._forge.send("PATCH", path, changed, again=True))
-        await self._decorate(found, wish)
-        return found
+        if found.draft != wish.draft:
+            found = await self._drafted(found, draft=wish.draft)
+        return await self._decorate(found, wish)
 
     async def comment(
         self, number: str, marker: str, body: str, *, on: Literal["issue", "pull request"]
@@ -152,6 +159,10 @@ class GitHubHost:
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {pair}",
         }
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._forge.aclose()
+
     # -- how it is done --------------------------------------------------------------------
 
     async def _open_one(self, branch: str) -> PullRequest | None:
@@ -165,16 +176,31 @@ class GitHubHost:
 
     async def _is_answered(self, path: str, first: str, marker: str) -> bool:
         mark, own = hidden(marker), await self._project.own_login()
-        found = await self._forge.pages(path, {"per_page": 100}, most=2000)
+        found = await self._forge.pages(path, {"per_page": 100}, most=MOST)
         return any(
             text(one, "in_reply_to_id") == first
             and text(one, "body").startswith(mark)
-            and bare(text(one, "user", "login")) == own
+            and text(one, "user", "login") == own
             for one in rows(found)
         )
 
-    async def _decorate(self, opened: PullRequest, wish: PullRequestWish) -> None:
-        """Add labels, assignees and reviewers; what GitHub does not know of them is passed over."""
+    async def _drafted(self, found: PullRequest, *, draft: bool) -> PullRequest:
+        """Make a pull request a draft, or ready; REST cannot, and where there are none it stays."""
+        path = f"{self._project.path}/pulls/{_number(found.number)}"
+        fresh = await self._forge.get(path)
+        if flag(fresh, "draft") == draft:
+            return self._pull(fresh)
+        identity = required(fresh, "GitHub", "node_id")
+        try:
+            await self._project.graphql(TO_DRAFT if draft else TO_READY, {"id": identity})
+        except Unanswered as error:
+            if not (draft and _no_drafts(error)):
+                raise
+            return self._pull(fresh)
+        return replace(self._pull(fresh), draft=draft)
+
+    async def _decorate(self, opened: PullRequest, wish: PullRequestWish) -> PullRequest:
+        """Add labels, assignees and reviewers; people whom GitHub does not take are passed over."""
         issue = f"{self._project.path}/issues/{opened.number}"
         pull = f"{self._project.path}/pulls/{opened.number}"
         wanted = [one for one in wish.labels if one not in opened.labels]
@@ -183,25 +209,40 @@ class GitHubHost:
         if wish.assignees:
             sent = {"assignees": list(wish.assignees)[:10]}
             await self._forge.send("POST", f"{issue}/assignees", sent, again=True)
-        await self._ask(pull, [one for one in wish.reviewers if one != opened.author])
+        author = opened.author.lower()
+        await self._ask(pull, [one for one in wish.reviewers if one.lower() != author])
+        return replace(opened, labels=(*opened.labels, *wanted))
 
     async def _ask(self, pull: str, reviewers: Sequence[str]) -> None:
         if not reviewers:
             return
-        people = [one for one in reviewers if "/" not in one]
-        teams = [one.rpartition("/")[2] for one in reviewers if "/" in one]
         there = await self._forge.get(f"{pull}/requested_reviewers")
-        asked = {text(one, "login") for one in rows(there, "users")}
-        asked |= {text(one, "slug") for one in rows(there, "teams")}
+        people = {text(one, "login").lower() for one in rows(there, "users")}
+        teams = {text(one, "slug").lower() for one in rows(there, "teams")}
         reviews = await self._forge.pages(f"{pull}/reviews", {"per_page": 100}, most=1000)
         # Whoever has reviewed it is not asked again by a repetition.
-        asked |= {text(one, "user", "login") for one in rows(reviews)}
+        people |= {text(one, "user", "login").lower() for one in rows(reviews)}
+        missing = [
+            one
+            for one in reviewers
+            if (one.lower() not in people if "/" not in one else _slug(one).lower() not in teams)
+        ]
+        if not missing:
+            return
+        try:
+            await self._request(pull, missing)
+        except TrackerConflict:
+            # One that GitHub does not take, and nobody was asked: each alone, as far as it goes.
+            for one in missing if len(missing) > 1 else ():
+                with suppress(TrackerConflict):
+                    await self._request(pull, [one])
+
+    async def _request(self, pull: str, reviewers: Sequence[str]) -> None:
         sent = {
-            "reviewers": [one for one in people if one not in asked],
-            "team_reviewers": [one for one in teams if one not in asked],
+            "reviewers": [one for one in reviewers if "/" not in one],
+            "team_reviewers": [_slug(one) for one in reviewers if "/" in one],
         }
-        if sent["reviewers"] or sent["team_reviewers"]:
-            await self._forge.send("POST", f"{pull}/requested_reviewers", sent, again=True)
+        await self._forge.send("POST", f"{pull}/requested_reviewers", sent, again=True)
 
     def _pull(self, data: Any) -> PullRequest:
         state: PullRequestState = "open" if text(data, "state") == "open" else "closed"
@@ -220,6 +261,16 @@ class GitHubHost:
             author=text(data, "user", "login"),
             labels=tuple(name for one in rows(data, "labels") if (name := text(one, "name"))),
         )
+
+
+def _slug(team: str) -> str:
+    return team.rpartition("/")[2]
+
+
+def _no_drafts(error: TrackerError) -> bool:
+    """Tell whether a repository has no drafts, as private ones of the free plan have none."""
+    said = str(error).lower()
+    return "draft" in said and "not supported" in said
 
 
 def _number(number: str) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.forge.fields import rows, text
-from orchestrator.forge.github import GitHubProject, bare
+from orchestrator.forge.github import MOST, GitHubProject
 from orchestrator.forge.marks import markers
-
-MOST = 2000
 
 
 class GitHubNotes:
@@ -24,6 +22,7 @@ class GitHubNotes:
     async def notes(self, issue: str) -> Sequence[tuple[str, str]]:
         """Return the notes of this account and of others that may write, oldest first."""
         path = f"{self._project.path}/issues/{issue}/comments"
+        self._project.look_anew()
         found = []
         for one in rows(await self._project.forge.pages(path, {"per_page": 100}, most=MOST)):
             body = text(one, "body")
@@ -36,8 +35,12 @@ class GitHubNotes:
         """Write a note, or edit ours that has the marker."""
         await self._project.commented(issue, marker, text)
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._project.forge.aclose()
+
     async def _may_leave(self, comment: object) -> bool:
         login = text(comment, "user", "login")
-        if bare(login) == await self._project.own_login():
+        if login == await self._project.own_login():
             return True
         return await self._project.may_write(login, text(comment, "author_association"))

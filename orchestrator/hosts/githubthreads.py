@@ -6,9 +6,9 @@ from typing import Any
 
 from orchestrator.errors import TrackerError
 from orchestrator.forge.fields import flag, number, required, rows, text
-from orchestrator.forge.github import GitHubProject, bare
+from orchestrator.forge.github import MOST, GitHubProject
 from orchestrator.forge.marks import markers
-from orchestrator.forge.tales import COMMENT_LIMIT, bounded
+from orchestrator.forge.tales import COMMENT_LIMIT, bounded, called
 from orchestrator.pullrequests import Comment, Thread
 
 PAGES = 10
@@ -20,7 +20,8 @@ query($owner: String!, $name: String!, $number: Int!, $after: String) {
         pageInfo { hasNextPage endCursor }
         nodes {
           isResolved
-          comments(first: 100) {
+          opening: comments(first: 1) { nodes { databaseId } }
+          comments(last: 100) {
             nodes {
               databaseId body path line url authorAssociation author { login __typename }
             }
@@ -38,6 +39,7 @@ async def threads_of(project: GitHubProject, pull: str) -> tuple[tuple[Thread, .
     Raises:
         TrackerError: GitHub cannot be asked.
     """
+    project.look_anew()
     found: list[Thread] = []
     left_out = 0
     for node in await _nodes(project, pull):
@@ -76,9 +78,10 @@ async def _on_lines(
     strangers = 0
     for one in said:
         login, tie = text(one, "author", "login"), text(one, "authorAssociation")
-        mine = bare(login) == own
         if text(one, "author", "__typename") == "Bot":
-            login = f"{bare(login)}[bot]"  # not whoever has the same name
+            # As REST calls an App; not whoever has the same name.
+            login = f"{login.removesuffix('[bot]')}[bot]"
+        mine = login == own
         if mine:
             answers += markers(text(one, "body"))
         if (mine and markers(text(one, "body"))) or await project.may_write(login, tie):
@@ -86,9 +89,9 @@ async def _on_lines(
         else:
             strangers += 1
     spoken = [one for one in comments if not markers(one.body)]
-    if not spoken or not said:
+    if not spoken or not rows(node, "opening", "nodes"):
         return None, strangers
-    first = required(said[0], "GitHub", "databaseId")
+    first = required(rows(node, "opening", "nodes")[0], "GitHub", "databaseId")
     return Thread(f"lines:{pull}:{first}", tuple(comments), tuple(answers)), strangers
 
 
@@ -99,7 +102,7 @@ async def _on_the_whole(project: GitHubProject, pull: str) -> tuple[list[Thread]
         f"{project.path}/pulls/{pull}/reviews", {"per_page": 100}, most=1000
     )
     talk = await project.forge.pages(
-        f"{project.path}/issues/{pull}/comments", {"per_page": 100}, most=2000
+        f"{project.path}/issues/{pull}/comments", {"per_page": 100}, most=MOST
     )
     answers: list[str] = []
     comments: list[Comment] = []
@@ -109,7 +112,7 @@ async def _on_the_whole(project: GitHubProject, pull: str) -> tuple[list[Thread]
         if not body.strip() or text(one, "state") in {"DISMISSED", "PENDING"}:
             continue
         tie = text(one, "author_association")
-        if bare(login) == own and markers(body):
+        if login == own and markers(body):
             answers += markers(body)
         elif await project.may_write(login, tie):
             comments.append(_comment(one, login, tie))
@@ -125,7 +128,7 @@ async def _on_the_whole(project: GitHubProject, pull: str) -> tuple[list[Thread]
 
 def _comment(data: dict[str, Any], login: str, tie: str) -> Comment:
     return Comment(
-        author=login,
+        author=called(login),
         body=bounded(text(data, "body"), COMMENT_LIMIT),
         association=tie,
         trusted=True,

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from orchestrator.errors import TrackerConflict, TrackerError, Unanswered
 from orchestrator.forge.client import address
-from orchestrator.forge.fields import flag, number, required, rows, text
+from orchestrator.forge.fields import flag, number, required, rows, text, words
 from orchestrator.forge.gitlab import GitLabProject
 from orchestrator.forge.marks import hidden, marked, markers, shortened
-from orchestrator.forge.tales import COMMENT_LIMIT, bounded, quiet
+from orchestrator.forge.tales import COMMENT_LIMIT, bounded, quiet, without_commands
 from orchestrator.pullrequests import (
     Comment,
     FailedCheck,
@@ -26,7 +26,7 @@ from orchestrator.pullrequests import (
 THREAD = re.compile(r"(?P<kind>lines|whole):(?P<number>[1-9][0-9]*):(?P<id>[A-Za-z0-9]{1,80})")
 STATES: dict[str, PullRequestState] = {"opened": "open", "locked": "open", "merged": "merged"}
 DRAFT = "Draft: "
-COMMAND = re.compile(r"^([ \t]*)/(?=[a-z_]+(?:\s|$))", re.MULTILINE)
+DRAFTED = re.compile(r"\A\s*(?:\[draft\]|\(draft\)|draft:|\[wip\]|wip:)\s*", re.IGNORECASE)
 PENDING = {"created", "pending", "running", "waiting_for_resource", "preparing", "scheduled"}
 
 
@@ -56,7 +56,7 @@ class GitLabHost:
             self._request(one)
             for one in rows(found)
             if text(one, "source_branch") == branch
-            and text(one, "source_project_id") == text(one, "target_project_id")
+            and text(one, "source_project_id") == text(one, "target_project_id") != ""
         ]
         return next((one for one in own if one.state == "open"), own[0] if own else None)
 
@@ -95,8 +95,7 @@ class GitLabHost:
         changed: dict[str, Any] = {
             name: value
             for name, value, before in (
-                # A draft that a person has made ready stays ready.
-                ("title", wish.title if not found.draft else _titled(wish), found.title),
+                ("title", _titled(wish), f"{DRAFT if found.draft else ''}{found.title}"),
                 ("description", _described(wish), found.body),
                 ("target_branch", wish.base, found.base),
             )
@@ -105,6 +104,8 @@ class GitLabHost:
         missing = [one for one in wish.labels if one not in found.labels]
         if missing:
             changed["add_labels"] = ",".join(missing)
+        if wish.assignees or wish.reviewers:
+            changed |= await self._joined(found.number, wish)
         if not changed:
             return found
         path = f"{self._path}/{_number(found.number)}"
@@ -123,6 +124,7 @@ class GitLabHost:
         """Return what waits for an answer: threads of people who may push, and failed jobs."""
         own = _number(found.number)
         fresh = self._request(await self._forge.get(f"{self._path}/{own}"))
+        self._project.look_anew()
         talks = await self._forge.pages(
             f"{self._path}/{own}/discussions", {"per_page": 100}, most=1000
         )
@@ -179,18 +181,38 @@ class GitLabHost:
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {pair}",
         }
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._forge.aclose()
+
     # -- how it is done --------------------------------------------------------------------
 
     async def _open_one(self, branch: str) -> PullRequest | None:
         found = await self.find(branch)
         return found if found is not None and found.state == "open" else None
 
+    async def _joined(self, request: str, wish: PullRequestWish) -> dict[str, list[int]]:
+        """Return whom to set, where somebody is missing: GitLab replaces all that it is told."""
+        fresh = await self._forge.get(f"{self._path}/{_number(request)}")
+        changed: dict[str, list[int]] = {}
+        for name, people in (("assignee", wish.assignees), ("reviewer", wish.reviewers)):
+            there = [number(one, "id") for one in rows(fresh, f"{name}s")]
+            missing = [one for one in await self._ids(people) if one not in there]
+            if missing:
+                changed[f"{name}_ids"] = [*there, *missing]
+        return changed
+
     async def _ids(self, people: Sequence[str]) -> list[int]:
         """Return the ids of accounts; a name that nobody has is passed over."""
         found: list[int] = []
         for name in people:
             there = await self._forge.get("/users", {"username": name})
-            found += [number(one, "id") for one in rows(there)[:1]]
+            # An id of 0 would set nobody.
+            found += [
+                number(one, "id")
+                for one in rows(there)
+                if text(one, "username").lower() == name.lower() and number(one, "id") > 0
+            ]
         return found
 
     async def _thread(self, own: str, talk: dict[str, Any]) -> tuple[Thread | None, int, list[str]]:
@@ -235,29 +257,30 @@ class GitLabHost:
         return failed, sum(text(one, "status") in PENDING for one in found)
 
     def _request(self, data: Any) -> PullRequest:
-        listed = data.get("labels") if isinstance(data, dict) else None
+        draft = flag(data, "draft")
         return PullRequest(
             number=required(data, "GitLab", "iid"),
             url=text(data, "web_url"),
             state=STATES.get(text(data, "state"), "closed"),
             branch=text(data, "source_branch"),
             base=text(data, "target_branch"),
-            title=text(data, "title"),
+            title=DRAFTED.sub("", text(data, "title")) if draft else text(data, "title"),
             body=text(data, "description"),
-            draft=flag(data, "draft"),
+            draft=draft,
             sha=text(data, "sha"),
             author=text(data, "author", "username"),
-            labels=tuple(one for one in listed or () if isinstance(one, str)),
+            labels=words(data, "labels"),
         )
 
 
 def _titled(wish: PullRequestWish) -> str:
-    return f"{DRAFT if wish.draft else ''}{wish.title}"[:255]
+    """Return a title that says draft where it is wished, and does not where it is not."""
+    return f"{DRAFT if wish.draft else ''}{DRAFTED.sub('', wish.title)}"[:255]
 
 
 def _described(wish: PullRequestWish) -> str:
     """Return a description in which no line is a command to GitLab."""
-    return shortened(COMMAND.sub(r"\1\\/", wish.body))
+    return shortened(without_commands(wish.body))
 
 
 def _comment(note: dict[str, Any]) -> Comment:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.forge.fields import rows, text
-from orchestrator.forge.gitlab import GitLabProject
+from orchestrator.forge.gitlab import MOST, GitLabProject
 from orchestrator.forge.marks import markers
-
-MOST = 2000
 
 
 class GitLabNotes:
@@ -25,6 +23,7 @@ class GitLabNotes:
         """Return the notes of accounts that may push, oldest first."""
         path = f"{self._project.path}/issues/{self._project.number_of(issue)}/notes"
         params: dict[str, str | int] = {"per_page": 100, "sort": "asc", "order_by": "created_at"}
+        self._project.look_anew()
         found = []
         for one in rows(await self._project.forge.pages(path, params, most=MOST)):
             body, author = text(one, "body"), text(one, "author", "id")
@@ -36,6 +35,10 @@ class GitLabNotes:
     async def note(self, issue: str, marker: str, text: str) -> None:
         """Write a note, or edit ours that has the marker: it keeps its place."""
         await self._project.noted(f"/issues/{self._project.number_of(issue)}", marker, text)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._project.forge.aclose()
 
     async def _may_leave(self, author: str) -> bool:
         return author == await self._project.own_id() or await self._project.may_write(author)

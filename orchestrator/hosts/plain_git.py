@@ -71,6 +71,9 @@ class PlainGit:
         """Return the remote's address; the user's own git has the credentials."""
         return self._url.address, {}
 
+    async def aclose(self) -> None:
+        """Do nothing: git's own connections end with its commands."""
+
     def _refuse(self, what: str) -> NoReturn:
         raise TrackerError(
             f"{what}: plain git has none", hint="set delivery.pull_request: none, or name a host"

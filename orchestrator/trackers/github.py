@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing
 from orchestrator.forge.fields import number, required, rows, text
 from orchestrator.forge.github import GitHubProject, is_pull_request
 from orchestrator.forge.marks import markers, numbers_blocking
-from orchestrator.forge.tales import Reading, bounded, ending, said_by
+from orchestrator.forge.tales import (
+    UNMOVED,
+    Reading,
+    Stage,
+    bounded,
+    called,
+    ending,
+    remember,
+    said_by,
+    stage_labels,
+    titled,
+)
 from orchestrator.pullrequests import Comment
 from orchestrator.records import Issue, Outcome
+from orchestrator.settings import MoveSettings
 
 COMMENTS = 500
 
@@ -24,12 +38,19 @@ class GitHubTracker:
     Args:
         project: the repository.
         reading: how labels become priorities.
+        moves: the labels that show how far work is.
         write_back: whether a report is written as a comment.
     """
 
     def __init__(
-        self, project: GitHubProject, *, reading: Reading, write_back: bool = False
+        self,
+        project: GitHubProject,
+        *,
+        reading: Reading,
+        write_back: bool = False,
+        moves: MoveSettings = UNMOVED,
     ) -> None:
+        self._moves = moves
         self._project = project
         self._reading = reading
         self._write_back = write_back
@@ -67,6 +88,7 @@ class GitHubTracker:
             )
         if number(data, "number") != int(own):
             raise TrackerError(f"GitHub answered with another issue than {own}")
+        self._project.look_anew()
         issue = self._issue(data)
         blockers = await self._blockers(data, path)
         return replace(issue, blocked_by=blockers, comments=await self._comments(data, path))
@@ -100,6 +122,32 @@ class GitHubTracker:
             marker = f"report/{outcome.run}"
             await self._project.commented(issue.key, marker, ending(outcome))
 
+    async def move(self, issue: Issue, to: Stage) -> None:
+        """Show how far work is by a label; first put, then those of other stages taken away.
+
+        Raises:
+            TrackerError: GitHub does not take it.
+        """
+        wanted, others = stage_labels(self._moves, to)
+        if not wanted and not others:
+            return
+        path = f"{self._project.path}/issues/{self.key_of(issue.key)}"
+        data = await self._project.forge.get(path)
+        there = {text(one, "name").lower() for one in rows(data, "labels")}
+        if wanted and wanted.lower() not in there and text(data, "state") == "open":
+            await self._project.forge.send(
+                "POST", f"{path}/labels", {"labels": [wanted]}, again=True
+            )
+        for one in others:
+            if one.lower() in there and one.lower() != wanted.lower():
+                with suppress(TrackerMissing):  # somebody was faster
+                    named = quote(one, safe="")
+                    await self._project.forge.send("DELETE", f"{path}/labels/{named}", again=True)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._project.forge.aclose()
+
     async def _listed(
         self,
         params: dict[str, str | int],
@@ -122,12 +170,12 @@ class GitHubTracker:
         labels = tuple(text(one, "name") or "" for one in rows(data, "labels"))
         return Issue(
             key=required(data, "GitHub", "number"),
-            title=" ".join(required(data, "GitHub", "title").split())[:300],
+            title=titled(required(data, "GitHub", "title")),
             body=bounded(text(data, "body")),
             labels=tuple(one for one in labels if one),
             state=text(data, "state") or "open",
             priority=self._reading.priority_of(labels),
-            author=text(data, "user", "login"),
+            author=called(text(data, "user", "login")),
             assignees=tuple(
                 login for one in rows(data, "assignees") if (login := text(one, "login"))
             ),
@@ -178,8 +226,7 @@ class GitHubTracker:
         if not is_pull_request(data):
             return key
         full = f"{self._project.name}#{key}"  # an issue may wait for it; nobody works on it
-        self._elsewhere[full] = replace(self._issue(data), key=full, body="")
-        return full
+        return remember(self._elsewhere, replace(self._issue(data), key=full, body=""))
 
     def _linked(self, data: Any) -> str:
         """Return the key of an issue that another one waits for, in whatever project it is."""
@@ -188,8 +235,7 @@ class GitHubTracker:
         if project.lower() == self._project.name.lower():
             return key
         full = f"{project}#{key}"
-        self._elsewhere[full] = replace(self._issue(data), key=full, body="")
-        return full
+        return remember(self._elsewhere, replace(self._issue(data), key=full, body=""))
 
 
 def _is_ours(data: Any) -> bool:

@@ -7,12 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing, TrackerRefused
-from orchestrator.forge.fields import flag, number, required, rows, text
+from orchestrator.forge.fields import flag, number, required, rows, text, words
 from orchestrator.forge.gitlab import GitLabProject
 from orchestrator.forge.marks import markers, numbers_blocking
-from orchestrator.forge.tales import Reading, bounded, ending, said_by
+from orchestrator.forge.refusals import one_line
+from orchestrator.forge.tales import (
+    UNMOVED,
+    Reading,
+    Stage,
+    bounded,
+    called,
+    ending,
+    remember,
+    said_by,
+    stage_labels,
+    titled,
+)
 from orchestrator.pullrequests import Comment
 from orchestrator.records import Issue, Outcome
+from orchestrator.settings import MoveSettings
 
 COMMENTS = 500
 
@@ -23,12 +36,19 @@ class GitLabTracker:
     Args:
         project: the project.
         reading: how labels become priorities.
+        moves: the labels that show how far work is.
         write_back: whether a report is written as a note.
     """
 
     def __init__(
-        self, project: GitLabProject, *, reading: Reading, write_back: bool = False
+        self,
+        project: GitLabProject,
+        *,
+        reading: Reading,
+        write_back: bool = False,
+        moves: MoveSettings = UNMOVED,
     ) -> None:
+        self._moves = moves
         self._project = project
         self._reading = reading
         self._write_back = write_back
@@ -64,8 +84,9 @@ class GitLabTracker:
         if number(data, "moved_to_id"):
             raise IssueNotFound(
                 f"issue {own} of {self._project.name} was moved to another project",
-                hint=f"open {text(data, 'web_url')} to see where",
+                hint=f"open {one_line(text(data, 'web_url'))} to see where",
             )
+        self._project.look_anew()
         issue = self._issue(data)
         blockers = await self._blockers(data, path)
         return replace(issue, blocked_by=blockers, comments=await self._comments(data, path))
@@ -88,6 +109,30 @@ class GitLabTracker:
             where = f"/issues/{self.key_of(issue.key)}"
             await self._project.noted(where, f"report/{outcome.run}", ending(outcome))
 
+    async def move(self, issue: Issue, to: Stage) -> None:
+        """Show how far work is by a label; those of other stages go with the same change.
+
+        Raises:
+            TrackerError: GitLab does not take it.
+        """
+        wanted, others = stage_labels(self._moves, to)
+        if not wanted and not others:
+            return
+        path = f"{self._project.path}/issues/{self.key_of(issue.key)}"
+        data = await self._project.forge.get(path)
+        there = words(data, "labels")
+        changed: dict[str, str] = {}
+        if wanted and wanted not in there and text(data, "state") == "opened":
+            changed["add_labels"] = wanted
+        if gone := [one for one in others if one in there]:
+            changed["remove_labels"] = ",".join(gone)
+        if changed:
+            await self._project.forge.send("PUT", path, changed, again=True)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._project.forge.aclose()
+
     async def _listed(self, params: dict[str, str | int], most: int) -> list[Issue]:
         found = await self._project.forge.pages(
             f"{self._project.path}/issues",
@@ -99,17 +144,16 @@ class GitLabTracker:
         ]
 
     def _issue(self, data: Any) -> Issue:
-        listed = data.get("labels")
-        labels = tuple(one for one in listed if isinstance(one, str)) if listed else ()
+        labels = words(data, "labels")
         state = text(data, "state")
         return Issue(
             key=required(data, "GitLab", "iid"),
-            title=" ".join(required(data, "GitLab", "title").split())[:300],
+            title=titled(required(data, "GitLab", "title")),
             body=bounded(text(data, "description")),
             labels=labels,
             state="open" if state == "opened" else state or "open",
             priority=self._reading.priority_of(labels),
-            author=text(data, "author", "username"),
+            author=called(text(data, "author", "username")),
             assignees=tuple(
                 name for one in rows(data, "assignees") if (name := text(one, "username"))
             ),
@@ -160,8 +204,7 @@ class GitLabTracker:
         if text(data, "project_id") == project:
             return key
         full = text(data, "references", "full") or f"{text(data, 'project_id')}#{key}"
-        self._elsewhere[full] = replace(self._issue(data), key=full, body="")
-        return full
+        return remember(self._elsewhere, replace(self._issue(data), key=full, body=""))
 
 
 def _is_said(note: Any) -> bool:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.errors import ConfigError, IssueNotFound, TrackerError, Unanswered
-from orchestrator.forge.client import Dialect, Forge
+from orchestrator.errors import IssueNotFound, TrackerConflict, TrackerError, Unanswered
+from orchestrator.forge.client import Forge
 from orchestrator.forge.fields import flag, required, rows, text
-from orchestrator.forge.marks import shortened
-from orchestrator.forge.refusals import message_of
-from orchestrator.forge.tales import Reading, bounded, ending, said_by
+from orchestrator.forge.linear import LinearTeam, has_our_id, may_write
+from orchestrator.forge.refusals import one_line
+from orchestrator.forge.tales import (
+    UNMOVED,
+    Reading,
+    Stage,
+    bounded,
+    called,
+    ending,
+    said_by,
+    titled,
+)
 from orchestrator.pullrequests import Comment
 from orchestrator.records import Issue, Outcome
+from orchestrator.settings import MoveSettings
 
-API = "https://api.linear.app"
-DIALECT = Dialect("Linear", hint="the key is wrong, or was taken back; set LINEAR_API_KEY anew")
-TEAM = re.compile(r"[A-Z][A-Z0-9]{0,10}")
 CLOSED_TYPES = ("completed", "canceled", "duplicate")
 PAGES = 40
+COMMENT_PAGES = 10
 FIELDS = """\
 id identifier title description url priority priorityLabel createdAt
 state { name type } labels(first: 50) { nodes { name } }
@@ -33,15 +39,6 @@ query($id: String!) {{
     inverseRelations(first: 50) {{ nodes {{ type issue {{ identifier }} }} }}
   }}
 }}"""
-COMMENTS = """\
-query($id: String!, $after: String) {
-  issue(id: $id) {
-    comments(first: 100, after: $after) {
-      pageInfo { hasNextPage endCursor }
-      nodes { id body url createdAt user { displayName guest active } }
-    }
-  }
-}"""
 FOUND = f"""\
 query($filter: IssueFilter!, $after: String) {{
   issues(filter: $filter, first: 50, after: $after, orderBy: createdAt) {{
@@ -49,8 +46,16 @@ query($filter: IssueFilter!, $after: String) {{
     nodes {{ {FIELDS} }}
   }}
 }}"""
-WRITE = """\
-mutation($input: CommentCreateInput!) { commentCreate(input: $input) { success } }"""
+STATES = """\
+query($id: String!) {
+  issue(id: $id) {
+    id identifier state { name type } team { states(first: 100) { nodes { id name } } }
+  }
+}"""
+MOVE = """\
+mutation($id: String!, $input: IssueUpdateInput!) {
+  issueUpdate(id: $id, input: $input) { success }
+}"""
 
 
 class LinearTracker:
@@ -61,20 +66,26 @@ class LinearTracker:
         team: its key.
         reading: how states and priorities are read.
         write_back: whether a report is written as a comment.
+        moves: the states that show how far work is.
 
     Raises:
         ConfigError: the team's key is none.
     """
 
     def __init__(
-        self, forge: Forge, team: str, *, reading: Reading, write_back: bool = False
+        self,
+        forge: Forge,
+        team: str,
+        *,
+        reading: Reading,
+        write_back: bool = False,
+        moves: MoveSettings = UNMOVED,
     ) -> None:
-        if not TEAM.fullmatch(team):
-            raise ConfigError(f"tracker.project: {team!r} is not a Linear team's key, like ABC")
-        self._forge = forge
+        self._its = LinearTeam(forge, team)
         self._team = team
         self._reading = reading
         self._write_back = write_back
+        self._moves = moves
 
     def key_of(self, said: str) -> str:
         """Return an issue's one key for any way to write it.
@@ -82,18 +93,7 @@ class LinearTracker:
         Raises:
             IssueNotFound: it is none of this team's.
         """
-        short = said.strip() if len(said) < 1000 else ""
-        found = re.match(
-            r"https://linear\.app/[\w-]{1,80}/issue/([A-Za-z0-9-]{1,30})(?:[/?#]|$)", short
-        )
-        short = found[1] if found else short
-        own = re.fullmatch(rf"(?:{self._team}-)?([1-9][0-9]{{0,9}})", short, re.IGNORECASE)
-        if own is None or not own[0].isascii():
-            raise IssueNotFound(
-                f"{said[:80]!r} is not an issue of {self._team}",
-                hint=f"keys are like {self._team}-7, 7 or the issue's address",
-            )
-        return f"{self._team}-{own[1]}"
+        return self._its.key_of(said)
 
     async def fetch(self, key: str) -> Issue:
         """Return an issue with its comments and what blocks it.
@@ -103,12 +103,12 @@ class LinearTracker:
             TrackerError: Linear cannot be asked.
         """
         own = key if re.fullmatch(r"[A-Z][A-Z0-9]{0,10}-[1-9][0-9]{0,9}", key) else self.key_of(key)
-        data = (await self._asked(ISSUE, {"id": own}, own)).get("issue")
+        data = (await self._its.asked(ISSUE, {"id": own}, own)).get("issue")
         if not isinstance(data, dict):
             raise IssueNotFound(f"no issue {own} in Linear")
         if text(data, "identifier") != own:
             raise IssueNotFound(
-                f"issue {own} was moved, and is {text(data, 'identifier')[:40]} now"
+                f"issue {own} was moved, and is {called(text(data, 'identifier'))} now"
             )
         if text(data, "team", "key") != self._team:
             # Only asked for as what blocks another one: its text is not this team's.
@@ -136,25 +136,41 @@ class LinearTracker:
 
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Write how a run ended under the issue, if that was asked for; once a run."""
-        if not self._write_back:
+        if self._write_back:
+            key, marker = self.key_of(issue.key), f"report/{outcome.run}"
+            await self._its.commented(key, marker, ending(outcome), edit=False)
+
+    async def move(self, issue: Issue, to: Stage) -> None:
+        """Bring an issue to the state of its team's that the settings name.
+
+        Raises:
+            TrackerError: there is no such state, or Linear does not take it.
+        """
+        wanted: str = getattr(self._moves, to)
+        if not wanted:
             return
         key = self.key_of(issue.key)
-        data = (await self._asked(ISSUE, {"id": key}, key)).get("issue")
-        # A comment's id may be chosen: the same one is not made twice.
-        chosen = _chosen(hashlib.sha256(f"{key}/{outcome.run}".encode()).digest()[:6])
-        there = {text(one, "id") for one in await self._said(key)}
-        if chosen in there:
+        data = (await self._its.asked(STATES, {"id": key}, key)).get("issue")
+        if required(data, "Linear", "identifier") != key:
+            raise IssueNotFound(f"issue {key} was moved to another team")
+        name = text(data, "state", "name")
+        if _same(name, wanted) or self._state(data) == "closed":
             return
-        sent = {
-            "id": chosen,
-            "issueId": required(data, "Linear", "id"),
-            "body": shortened(ending(outcome)),
-        }
-        try:
-            await self._asked(WRITE, {"input": sent}, key, again=False)
-        except Unanswered:
-            if chosen not in {text(one, "id") for one in await self._said(key)}:
-                raise
+        there = rows(data, "team", "states", "nodes")
+        found = next((one for one in there if _same(text(one, "name"), wanted)), None)
+        if found is None:
+            known = ", ".join(text(one, "name") for one in there) or "none"
+            raise TrackerConflict(
+                f"team {self._team} has no state {wanted}",
+                hint=one_line(f"look at tracker.moves; its states are: {known}"),
+            )
+        sent = {"id": required(data, "Linear", "id")}
+        state = {"stateId": required(found, "Linear", "id")}
+        await self._its.asked(MOVE, {**sent, "input": state}, key)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._its.forge.aclose()
 
     # -- how it is done --------------------------------------------------------------------
 
@@ -164,7 +180,7 @@ class LinearTracker:
         found: list[Any] = []
         after: str | None = None
         for _ in range(PAGES):
-            data = await self._asked(FOUND, {"filter": wanted, "after": after}, "issues")
+            data = await self._its.asked(FOUND, {"filter": wanted, "after": after}, "issues")
             if not isinstance(data.get("issues"), dict):
                 raise Unanswered("Linear answered without a list of issues")
             found += [one for one in rows(data, "issues", "nodes") if text(one, "title")]
@@ -181,19 +197,16 @@ class LinearTracker:
     ) -> Issue:
         labels = tuple(name for one in rows(data, "labels", "nodes") if (name := text(one, "name")))
         level = text(data, "priorityLabel")
-        closed = text(data, "state", "type") in CLOSED_TYPES
-        assignee = text(data, "assignee", "displayName")
+        assignee = called(text(data, "assignee", "displayName"))
         own = "" if level == "No priority" else level
         return Issue(
             key=required(data, "Linear", "identifier"),
-            title=" ".join(required(data, "Linear", "title").split())[:300],
+            title=titled(required(data, "Linear", "title")),
             body=bounded(text(data, "description")),
             labels=labels,
-            state=self._reading.state_of(
-                text(data, "state", "name"), "closed" if closed else "open"
-            ),
+            state=self._state(data),
             priority=self._reading.priority_of([*labels, level]) or own,
-            author=text(data, "creator", "displayName"),
+            author=called(text(data, "creator", "displayName")),
             assignees=(assignee,) if assignee else (),
             blocked_by=blockers,
             url=text(data, "url"),
@@ -201,57 +214,23 @@ class LinearTracker:
             comments=comments,
         )
 
+    def _state(self, data: Any) -> str:
+        closed = text(data, "state", "type") in CLOSED_TYPES
+        return self._reading.state_of(text(data, "state", "name"), "closed" if closed else "open")
+
     async def _comments(self, key: str) -> tuple[Comment, ...]:
         """Return what was said; members of the workspace may write, guests and bots not."""
         return tuple(
             said_by(
                 text(one, "user", "displayName"),
                 text(one, "body"),
-                trusted=isinstance(one.get("user"), dict)
-                and one["user"].get("guest") is False
-                and one["user"].get("active") is True,
+                trusted=may_write(one),
                 url=text(one, "url"),
             )
-            for one in await self._said(key)
-            if not _is_ours(text(one, "id"))
+            for one in await self._its.said(key, pages=COMMENT_PAGES)
+            if not has_our_id(text(one, "id"))
         )
 
-    async def _said(self, key: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        after: str | None = None
-        where = ("issue", "comments")
-        for _ in range(10):
-            data = await self._asked(COMMENTS, {"id": key, "after": after}, key)
-            found += rows(data, *where, "nodes")
-            if not flag(data, *where, "pageInfo", "hasNextPage"):
-                break
-            after = required(data, "Linear", *where, "pageInfo", "endCursor")
-        return sorted(found, key=lambda one: text(one, "createdAt"))
 
-    async def _asked(
-        self, query: str, variables: Mapping[str, Any], key: str, *, again: bool = True
-    ) -> dict[str, Any]:
-        sent = {"query": query, "variables": dict(variables)}
-        answer = await self._forge.send("POST", "/graphql", sent, again=again)
-        said = message_of(answer)
-        if isinstance(answer, dict) and answer.get("errors"):
-            if "not found" in said.lower():
-                raise IssueNotFound(f"no issue {key} in Linear: {said}")
-            raise Unanswered(f"Linear answered: {said}")
-        data = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(data, dict):
-            raise Unanswered("Linear answered with what is no data")
-        return data
-
-
-def _chosen(seed: bytes) -> str:
-    """Return a comment's id in which the first half tells the second: so ours are known again."""
-    rest = hashlib.sha256(b"orchestrate" + seed).digest()[:10]
-    return str(uuid.UUID(bytes=seed + rest, version=4))
-
-
-def _is_ours(identity: str) -> bool:
-    try:
-        return _chosen(uuid.UUID(identity).bytes[:6]) == identity
-    except ValueError:
-        return False
+def _same(name: str, other: str) -> bool:
+    return name.strip().casefold() == other.strip().casefold()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,13 +15,20 @@ import pytest_asyncio
 from orchestrator.claims import FileClaims, NoteClaims, SharedClaims
 from orchestrator.errors import TrackerError
 from orchestrator.hosts.githubnotes import GitHubNotes
-from orchestrator.ports import Claims
+from orchestrator.hosts.gitlabnotes import GitLabNotes
+from orchestrator.hosts.jiranotes import JiraNotes
+from orchestrator.hosts.linearnotes import LinearNotes
+from orchestrator.ports import Board, Claims
+from tests.builders import an_outcome
 from tests.forges.asking import on_github
 from tests.forges.github import issue
+from tests.forges.server import Fault
+from tests.forges.stages import on_stage
 
 pytestmark = pytest.mark.asyncio
 
 HOURS = 2.0
+BOARDS = ["github", "gitlab", "jira", "jira-cloud", "linear"]
 
 
 @dataclass
@@ -66,7 +74,20 @@ class Given:
     wall: Wall
 
 
-@pytest_asyncio.fixture(params=["files", "notes", "github", "shared"])
+def board_on(kind: str, tracker: Any) -> Board:
+    """Return the board of a tracker's own service."""
+    match kind:
+        case "github":
+            return GitHubNotes(tracker._project)
+        case "gitlab":
+            return GitLabNotes(tracker._project)
+        case "linear":
+            return LinearNotes(tracker._its)
+        case _:
+            return JiraNotes(tracker._project)
+
+
+@pytest_asyncio.fixture(params=["files", "notes", "shared", *BOARDS])
 async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Given]:
     """Two orchestrators that see the same claims."""
     wall = Wall()
@@ -90,10 +111,10 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             board = MemoryBoard()
             made = [NoteClaims(board, hours=HOURS, clock=wall) for _ in range(2)]
         else:
-            stage = await stack.enter_async_context(on_github())
-            stage.github.issues[7] = issue(7)
-            notes = GitHubNotes(stage.project)
-            made = [NoteClaims(notes, hours=HOURS, clock=wall) for _ in range(2)]
+            stage = await stack.enter_async_context(on_stage(request.param, tmp_path))
+            stage.put(7)
+            boards = [board_on(request.param, stage.tracker) for _ in range(2)]
+            made = [NoteClaims(one, hours=HOURS, clock=wall) for one in boards]
         yield Given(made[0], made[1], wall)
 
 
@@ -214,6 +235,42 @@ async def test_a_strangers_note_takes_nothing() -> None:
         stage.github.say(7, "mallory", text)
         claims = NoteClaims(GitHubNotes(stage.project), hours=HOURS, clock=Wall())
         assert await claims.claim("7", "7-aaaa")
+
+
+@pytest.mark.parametrize("kind", BOARDS)
+async def test_strangers_and_texts_of_ours_take_nothing(kind: str, tmp_path: Path) -> None:
+    """Neither a stranger's copy of a note, nor one inside of something that we wrote, holds."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        claims = NoteClaims(board_on(kind, stage.tracker), hours=HOURS, clock=Wall())
+        assert await claims.claim("7", "7-aaaa")
+        copied = next(iter(stage.talk(7)))
+        await claims.release("7", "7-aaaa")
+        stage.say(7, "eve", copied.replace("7-aaaa", "7-evil"))
+        issue = await stage.tracker.fetch("7")
+        await stage.tracker.report(issue, an_outcome(run="7-cccc", summary=f"{copied}\n"))
+        assert await claims.claim("7", "7-bbbb")
+
+
+@pytest.mark.parametrize("kind", BOARDS)
+@pytest.mark.parametrize("fault", ["lost", "cut"])
+async def test_a_note_whose_answer_is_lost_is_not_doubled(
+    kind: str, fault: Any, tmp_path: Path
+) -> None:
+    """It is looked for before it is written again, and edited in its place."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        board = board_on(kind, stage.tracker)
+        assert stage.server is not None
+        where = "commentCreate" if kind == "linear" else ""
+        stage.server.faults.append(Fault(fault, "POST", body=where))
+        for text in ("one", "two"):
+            await board.note("7", "claim/7-aaaa", text)
+        await board.note("7", "claim/7-bbbb", "three")
+        found = await board.notes("7")
+        assert [marker for marker, _ in found] == ["claim/7-aaaa", "claim/7-bbbb"]
+        assert "two" in found[0][1] and len(stage.talk(7)) == 2
+        assert stage.server.faults[0].times == 0
 
 
 async def test_a_dead_process_has_nothing(tmp_path: Path) -> None:

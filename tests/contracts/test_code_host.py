@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,6 +102,68 @@ async def test_what_is_as_wished_is_left_alone(kind: str) -> None:
         await host.amend(found, wish)
         assert len([one for one in server.asked if one.method != "GET"]) == before
         assert len(pulls(service)) == 1
+
+
+@both
+async def test_a_draft_follows_the_wish(kind: str) -> None:
+    """A draft becomes ready and a ready one a draft, each by one change, and stays so."""
+    async with on_stage(kind) as (host, service, server):
+        made = await host.open(WISH)
+        for draft in (False, True, False):
+            wish = replace(WISH, draft=draft, reviewers=())
+            amended = await host.amend(made, wish)
+            assert amended.draft == pulls(service)[0]["draft"] == draft
+            assert amended.title == WISH.title
+            made = await host.find(BRANCH)
+            assert made is not None and made.draft == draft and made.title == WISH.title
+            before = changes(server)
+            await host.amend(made, wish)
+            assert changes(server) == before
+
+
+def changes(server: Loopback) -> int:
+    """Return how many requests were changes; questions in GraphQL are none."""
+    asked = [one for one in server.asked if one.method != "GET"]
+    return sum(one.path != "/graphql" or "mutation" in one.body["query"] for one in asked)
+
+
+async def test_where_there_are_no_drafts_it_stays_ready() -> None:
+    """A private repository of the free plan has none: that is no error."""
+    async with on_stage("github") as (host, service, _):
+        service.no_drafts = True
+        made = await host.open(replace(WISH, draft=False))
+        assert not (await host.amend(made, WISH)).draft
+
+
+async def test_a_persons_draft_on_gitlab_gets_no_second_prefix() -> None:
+    """However a draft says so in its title, its own title comes back without that."""
+    async with on_stage("gitlab") as (host, service, server):
+        await host.open(WISH)
+        for title in ("Draft: Totals are right", "[Draft] Totals are right"):
+            service.requests[1]["title"] = title
+            found = await host.find(BRANCH)
+            assert found.title == WISH.title and found.draft
+            before = changes(server)
+            await host.amend(found, replace(WISH, reviewers=()))
+            assert changes(server) == before and service.requests[1]["title"] == title
+        ready = replace(WISH, title="Draft: of a law", draft=False, reviewers=())
+        assert not (await host.amend(found, ready)).draft
+
+
+@both
+async def test_reviewers_are_added(kind: str) -> None:
+    """Who is missing is asked, who is there stays, whom the host does not know is passed over."""
+    async with on_stage(kind) as (host, service, server):
+        made = await host.open(replace(WISH, reviewers=("ada",)))
+        wish = replace(WISH, reviewers=("Ada", "nobody", "bob"))
+        await host.amend(made, wish)
+        if kind == "github":
+            assert service.requested[int(made.number)] == ["ada", "bob"]
+        else:
+            assert [one["username"] for one in service.requests[1]["reviewers"]] == ["ada", "bob"]
+        before = changes(server)
+        await host.amend(made, replace(wish, reviewers=("ada", "bob")))
+        assert changes(server) == before
 
 
 @both

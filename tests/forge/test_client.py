@@ -19,8 +19,8 @@ from orchestrator.errors import (
 from orchestrator.forge.client import Dialect, Forge, address
 from orchestrator.forge.secret import Token
 from tests.forges.asking import Clock, asking, on_github
-from tests.forges.github import TOKEN, issue
-from tests.forges.server import Fault, Reply
+from tests.forges.github import TOKEN, GitHub, issue
+from tests.forges.server import Fault, Reply, serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -242,6 +242,109 @@ async def test_a_secret_is_in_no_error_and_no_name(repeats: bool) -> None:
         shown = f"{told.value!r} {told.value} {told.value.hint} {stage.project.forge!r}"
         assert TOKEN not in shown and TOKEN not in repr(stage.project.forge.credential)
         assert TOKEN not in stage.server.asked[-1].path
+
+
+@pytest.mark.parametrize("before", [0, 280, 295, 320])
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_half_a_secret_is_in_no_error(before: int, form: str) -> None:
+    """What is cut off cannot cut a secret in two, and what is no JSON is treated alike."""
+    async with on_github() as stage:
+        echo = "x" * before + f" {TOKEN}"
+        data = {"message": echo} if form == "json" else echo
+        stage.server.faults.append(Fault("reply", reply=said(401, data)))
+        with pytest.raises(TrackerRefused) as told:
+            await stage.project.forge.get("/x")
+        assert TOKEN[:3] not in str(told.value)
+
+
+async def test_a_secret_behind_a_name_is_hidden_too() -> None:
+    """A service may repeat what stands inside of Basic."""
+    clock = Clock()
+    async with (
+        serving(GitHub) as server,
+        asking(server.url, Dialect("Jira"), Token("jira-canary", "basic", "ada"), clock) as forge,
+    ):
+        server.faults.append(Fault("reply", reply=said(401, {"message": "no: jira-canary"})))
+        with pytest.raises(TrackerRefused, match=r"no: \*\*\*"):
+            await forge.get("/x")
+
+
+async def test_a_success_that_is_none_hides_secrets_too() -> None:
+    """GraphQL refuses with the status of a success."""
+    async with on_github() as stage:
+        reply = said(200, {"errors": [{"message": f"no: {TOKEN}"}]})
+        stage.server.faults.append(Fault("reply", reply=reply))
+        with pytest.raises(Unanswered) as told:
+            await stage.project.graphql("query { viewer { login } }", {})
+        assert "no: ***" in str(told.value)
+
+
+async def test_a_limit_in_graphql_is_waited_out() -> None:
+    """It comes with the status of a success, and with the same headers as any other."""
+    async with on_github() as stage:
+        limit = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}
+        reset = {"x_ratelimit_remaining": "0", "x_ratelimit_reset": "1780000042"}
+        stage.server.faults.append(Fault("reply", reply=said(200, limit, **reset)))
+        assert await stage.project.own_login() == "robot"
+        assert stage.clock.slept == [43.0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/evil",
+        "/api/v3/../../evil",
+        "/api%2fx",
+        "/apis",
+        "/api/%2e%2E/evil",
+        "/api/..\\evil",
+        "/api/x%2f..%2fevil",
+    ],
+)
+async def test_pages_lead_to_nothing_beside_the_service(path: str) -> None:
+    """What shares a host with the service does not get its credential."""
+    async with on_github(top="/api/v3") as stage:
+        reply = said(200, [{}], link=f'<{stage.server.url}{path}?page=2>; rel="next"')
+        stage.server.faults.append(Fault("reply", reply=reply))
+        with pytest.raises(TrackerError, match="another address"):
+            await stage.project.forge.pages("/v3/repos/acme/shop/issues", most=99)
+        assert stage.server.count("GET") == 1
+
+
+async def test_closing_closes_the_credential_too() -> None:
+    """An App's own connections end with those that it lets in; closing twice does no harm."""
+    closed: list[str] = []
+
+    class Noted(Token):
+        async def aclose(self) -> None:
+            closed.append("credential")
+
+    forge = Forge("http://127.0.0.1:9", Dialect("GitHub"), Noted("t"))
+    await forge.aclose()
+    await forge.aclose()
+    assert closed and forge._client.is_closed
+    with pytest.raises(TrackerError, match="after the end"):
+        await forge.get("/x")
+
+
+async def test_a_wait_without_measure_is_told_in_one_line() -> None:
+    """Who asks to wait for ages is told so, not written out."""
+    async with on_github() as stage:
+        stage.server.faults.append(Fault("reply", reply=said(429, LIMIT, retry_after="1e300")))
+        with pytest.raises(TrackerBusy, match="or longer") as told:
+            await stage.project.forge.get("/x")
+        assert len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize("path", ["/api/v3/repositories/1/a..b", "/api/v3/.github/x", "/api/..x"])
+async def test_dots_in_names_lead_nowhere(path: str) -> None:
+    """Names may hold dots; only what leads upwards is refused."""
+    async with on_github(top="/api/v3") as stage:
+        reply = said(200, [{}], link=f'<{stage.server.url}{path}?page=2>; rel="next"')
+        stage.server.faults.append(Fault("reply", reply=reply))
+        with pytest.raises(TrackerMissing):
+            await stage.project.forge.pages("/v3/repos/acme/shop/issues", most=99)
+        assert stage.server.count("GET") == 2
 
 
 @pytest.mark.parametrize(

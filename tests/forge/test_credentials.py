@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from orchestrator.errors import ConfigError, TrackerError, TrackerRefused
+from orchestrator.forge import secret
 from orchestrator.forge.app import AppToken
 from orchestrator.forge.secret import Places, Token, found, private_text
 from tests.forges.asking import NOW, on_github
@@ -65,6 +67,29 @@ def test_a_command_that_fails_is_told_without_its_words(command: str, told: str)
     assert CANARY not in f"{error.value}{error.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("sh -c 'sleep 600 & exec sleep 600'", "took too long"),
+        ("sh -c 'exec sleep 600 >/dev/null'", "took too long"),
+        ("yes", "more than a secret"),
+    ],
+)
+def test_no_command_is_waited_for_without_end(
+    command: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that hangs, nor what it left behind with the pipe, nor one that never stops."""
+    monkeypatch.setattr(secret, "COMMAND_S", 0.3)
+    with pytest.raises(ConfigError, match=told):
+        a_secret(Places(("GITHUB_TOKEN",), command=command))
+
+
+def test_what_a_command_leaves_running_is_not_waited_for() -> None:
+    """A secret that was printed counts, though a daemon of the command still holds the pipe."""
+    command = f"sh -c 'sleep 60 & echo {CANARY}'"
+    assert a_secret(Places((), command=command)) == CANARY
+
+
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     """Secrets are private, or they are none; a folder or a missing file is told."""
     file = tmp_path / "token"
@@ -77,6 +102,14 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         private_text(tmp_path / "none", "tracker.token_file")
     with pytest.raises(ConfigError, match=r"cannot be read|no regular file"):
         private_text(tmp_path, "tracker.token_file")
+
+
+def test_a_pipe_is_no_file_of_secrets(tmp_path: Path) -> None:
+    """Nobody waits for what somebody may write into it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ConfigError, match="no regular file"):
+        private_text(pipe, "tracker.token_file")
 
 
 @pytest.mark.parametrize("style", ["bearer", "private", "plain", "basic"])
@@ -103,18 +136,24 @@ class Grants:
     def __init__(self, public: rsa.RSAPublicKey) -> None:
         self.public = public
         self.given = 0
+        self.closed = False
         self.answer: Any = None
 
-    async def exchange(self, method: str, path: str, headers: Any) -> Any:
+    async def aclose(self) -> None:
+        """Close nothing."""
+        self.closed = True
+
+    async def claimed(self, method: str, path: str, headers: Any, body: Any = None) -> Any:
         """Check a claim as GitHub does, and answer."""
-        head, body, signature = headers["authorization"].removeprefix("Bearer ").split(".")
+        head, claimed, signature = headers["authorization"].removeprefix("Bearer ").split(".")
         raw = base64.urlsafe_b64decode(signature + "==")
-        self.public.verify(raw, f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
-        claim = json.loads(base64.urlsafe_b64decode(body + "=="))
+        self.public.verify(raw, f"{head}.{claimed}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        claim = json.loads(base64.urlsafe_b64decode(claimed + "=="))
         assert claim["iss"] == "Iv1.abc" and claim["exp"] - claim["iat"] == 600
         if method == "GET":
             assert path == "/v3/repos/acme/shop/installation"
             return {"id": 42}
+        assert body == {"repositories": ["shop"]}, "a token for this repository alone"
         assert path == "/v3/app/installations/42/access_tokens"
         self.given += 1
         return self.answer or {"token": f"ghs_{self.given}", "expires_at": "2026-05-28T21:26:40Z"}
@@ -129,7 +168,7 @@ async def test_an_app_signs_and_its_token_is_used_until_it_ends() -> None:
         "Iv1.abc",
         pem,
         repository="acme/shop",
-        exchange=grants.exchange,
+        exchange=grants,
         top="/v3",
         wall=lambda: now[0],
     )
@@ -139,6 +178,8 @@ async def test_an_app_signs_and_its_token_is_used_until_it_ends() -> None:
     now[0] += 200
     assert (await app.headers())["authorization"] == "Bearer ghs_2"
     assert pem[40:80] not in repr(app) and "ghs_2" not in repr(app)
+    await app.aclose()
+    assert grants.closed
 
 
 @pytest.mark.asyncio
@@ -152,7 +193,7 @@ async def test_an_answer_without_a_token_is_told(answer: Any) -> None:
         "Iv1.abc",
         pem,
         repository="acme/shop",
-        exchange=grants.exchange,
+        exchange=grants,
         top="/v3",
         wall=lambda: NOW,
     )
@@ -163,12 +204,9 @@ async def test_an_answer_without_a_token_is_told(answer: Any) -> None:
 @pytest.mark.parametrize("pem", ["", CANARY, "-----BEGIN PRIVATE KEY-----\nAAAA\n"])
 def test_what_is_no_key_is_refused(pem: str) -> None:
     """A broken key is told without being repeated."""
-
-    async def nobody(*_: Any) -> Any:
-        raise AssertionError
-
+    _, public = a_key()
     with pytest.raises(ConfigError, match="no RSA key") as told:
-        AppToken("1", pem, repository="acme/shop", exchange=nobody)
+        AppToken("1", pem, repository="acme/shop", exchange=Grants(public))
     assert CANARY not in str(told.value)
 
 
@@ -192,6 +230,9 @@ class Rotating:
             return False
         del self.tokens[0]
         return True
+
+    async def aclose(self) -> None:
+        """Close nothing."""
 
 
 @pytest.mark.asyncio

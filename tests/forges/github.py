@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from tests.forges.server import Asked, Reply, paged
 
@@ -57,6 +58,7 @@ class GitHub:
     branches: dict[str, str] = field(default_factory=lambda: {"main": "0" * 40})
     tokens: list[str] = field(default_factory=lambda: [TOKEN])
     next: int = 500
+    no_drafts: bool = False
 
     def say(self, number: int, login: str, body: str, tie: str = "NONE") -> dict[str, Any]:
         """Write a comment as somebody."""
@@ -96,7 +98,8 @@ class GitHub:
             return Reply(401, {"message": "Bad credentials"})
         if asked.path == f"{'/api' if self.top else ''}/graphql":
             return self._graphql(asked)
-        found = re.fullmatch(rf"{self.top}/repos/{OWNER}/{NAME}(/.*)", asked.path)
+        path = unquote(asked.path)
+        found = re.fullmatch(rf"{self.top}/repos/{OWNER}/{NAME}(/.*)", path)
         if found is None:
             return MISSING
         for pattern, act in ROUTES:
@@ -174,6 +177,7 @@ class GitHub:
         number = max([*self.issues, *self.pulls, 0]) + 1
         self.pulls[number] = {
             "number": number,
+            "node_id": f"PR_{number}",
             "state": "open",
             "title": body.get("title", "A change"),
             "body": body.get("body", ""),
@@ -220,6 +224,9 @@ class GitHub:
         return Reply(200, {"users": users, "teams": []})
 
     def _request(self, asked: Asked, number: str) -> Reply:
+        if "nobody" in asked.body["reviewers"]:
+            said = "Reviews may only be requested from collaborators."
+            return Reply(422, {"message": said})
         self.requested.setdefault(int(number), []).extend(asked.body["reviewers"])
         return Reply(201, self.pulls[int(number)])
 
@@ -243,14 +250,36 @@ class GitHub:
     def _status(self, asked: Asked, sha: str) -> Reply:
         return Reply(200, {"state": "failure", "statuses": self.statuses})
 
+    def _unlabel(self, asked: Asked, number: str, name: str) -> Reply:
+        row = self.issues[int(number)]
+        if not any(one["name"] == name for one in row["labels"]):
+            return Reply(404, {"message": "Label does not exist"})
+        row["labels"] = [one for one in row["labels"] if one["name"] != name]
+        return Reply(200, row["labels"])
+
+    def _drafted(self, query: str, identity: str) -> Reply:
+        found = next((one for one in self.pulls.values() if one["node_id"] == identity), None)
+        if found is None:
+            said = {"type": "NOT_FOUND", "message": "Could not resolve to a node"}
+            return Reply(200, {"data": None, "errors": [said]})
+        draft = "convertPullRequestToDraft" in query
+        if draft and self.no_drafts:
+            said = {"message": "Draft pull requests are not supported in this repository."}
+            return Reply(200, {"data": None, "errors": [said]})
+        found["draft"] = draft
+        return Reply(200, {"data": {"done": {"pullRequest": {"isDraft": draft}}}})
+
     def _graphql(self, asked: Asked) -> Reply:
         if "viewer" in asked.body["query"]:
             return Reply(200, {"data": {"viewer": {"login": self.own}}})
+        if "mutation" in asked.body["query"]:
+            return self._drafted(asked.body["query"], asked.body["variables"]["id"])
         number = asked.body["variables"]["number"]
         rows = self.lines.get(number, [])
         nodes = [
             {
                 "isResolved": one["id"] in self.resolved,
+                "opening": {"nodes": [{"databaseId": one["id"]}]},
                 "comments": {
                     "nodes": [
                         {
@@ -283,6 +312,7 @@ ROUTES: tuple[tuple[str, Any], ...] = (
     (r"PATCH /issues/comments/(\d+)", GitHub._edit),
     (r"GET /issues/(\d+)/dependencies/blocked_by", GitHub._blocked),
     (r"POST /issues/(\d+)/labels", GitHub._label),
+    (r"DELETE /issues/(\d+)/labels/([^/]+)", GitHub._unlabel),
     (r"POST /issues/(\d+)/assignees", GitHub._assign),
     (r"GET /collaborators/([\w-]+)/permission", GitHub._permission),
     (r"GET /pulls", GitHub._pulls),

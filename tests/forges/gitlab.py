@@ -20,6 +20,19 @@ def person(name: str) -> dict[str, Any]:
     return {"id": PEOPLE[name], "username": name}
 
 
+def is_draft(title: str) -> bool:
+    """Tell whether a title makes a draft."""
+    return title.lower().startswith(("draft:", "[draft]", "(draft)"))
+
+
+def set_people(row: dict[str, Any]) -> None:
+    """Set those whose ids were sent; the list replaces the one before."""
+    names = {identity: name for name, identity in PEOPLE.items()}
+    for role in ("assignee", "reviewer"):
+        if f"{role}_ids" in row:
+            row[f"{role}s"] = [person(names[one]) for one in row.pop(f"{role}_ids")]
+
+
 def issue(number: int, **changes: Any) -> dict[str, Any]:
     """Build an issue as GitLab has it."""
     return {
@@ -143,7 +156,9 @@ class GitLab:
             "iid": number,
             "state": "opened",
             "sha": "1" * 40,
-            "draft": body["title"].startswith("Draft: "),
+            "draft": is_draft(body["title"]),
+            "assignees": [],
+            "reviewers": [],
             "source_project_id": 77,
             "target_project_id": 77,
             "author": person(self.own),
@@ -151,6 +166,7 @@ class GitLab:
             **body,
             "labels": body.get("labels", "").split(",") if body.get("labels") else [],
         }
+        set_people(self.requests[number])
         return Reply(201, self.requests[number])
 
     def _request(self, asked: Asked, number: str) -> Reply:
@@ -161,6 +177,15 @@ class GitLab:
         row, body = self.requests[int(number)], dict(asked.body)
         row["labels"] += list(filter(None, body.pop("add_labels", "").split(",")))
         row.update(body)
+        row["draft"] = is_draft(row["title"])
+        set_people(row)
+        return Reply(200, row)
+
+    def _set(self, asked: Asked, number: str) -> Reply:
+        row = self.issues[int(number)]
+        away = asked.body.get("remove_labels", "").split(",")
+        more = filter(None, asked.body.get("add_labels", "").split(","))
+        row["labels"] = list(dict.fromkeys([*(o for o in row["labels"] if o not in away), *more]))
         return Reply(200, row)
 
     def _talks(self, asked: Asked, number: str) -> Reply:
@@ -183,6 +208,7 @@ THING = r"((?:issues|merge_requests)/\d+)"
 ROUTES: tuple[tuple[str, Any], ...] = (
     (r"GET /issues", GitLab._list),
     (r"GET /issues/(\d+)", GitLab._one),
+    (r"PUT /issues/(\d+)", GitLab._set),
     (r"GET /issues/(\d+)/links", GitLab._links),
     (rf"GET /{THING}/notes", GitLab._notes),
     (rf"POST /{THING}/notes", GitLab._say),

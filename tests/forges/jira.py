@@ -43,9 +43,7 @@ class Jira:
     def say(self, key: str, name: str, body: str, **more: Any) -> dict[str, Any]:
         """Write a comment as somebody."""
         rows = self.comments.setdefault(key, [])
-        who = {"accountId": name, "accountType": "atlassian", "displayName": name}
-        author = who if self.cloud else {"name": name, "displayName": name}
-        rows.append({"id": str(len(rows) + 1), "body": body, "author": author, **more})
+        rows.append({"id": str(len(rows) + 1), "body": body, "author": self._author(name), **more})
         return rows[-1]
 
     def answer(self, asked: Asked) -> Reply:  # noqa: PLR0911 - one way out for each kind
@@ -62,20 +60,54 @@ class Jira:
             who = asked.query[kind]
             named = {"accountId" if self.cloud else "name": who}
             return Reply(200, [named] if who in self.assignable else [])
-        found = re.fullmatch(r"/issue/([A-Z]+-\d+)(/comment)?", path)
+        if path == "/myself":
+            return Reply(200, self._author("robot"))
+        found = re.fullmatch(r"/issue/([A-Z]+-\d+)(/.*)?", path)
         if found is None or found[1] not in self.issues:
             return MISSING
-        if asked.method == "POST":
-            self.say(found[1], "robot", asked.body["body"], properties=asked.body["properties"])
-            return Reply(201, self.comments[found[1]][-1])
-        if found[2]:
-            start = int(asked.query["startAt"])
-            rows = self.comments.get(found[1], [])
-            page = rows[start : start + 2]
-            return Reply(200, {"comments": page, "total": len(rows), "startAt": start})
+        if (found[2] or "").startswith("/comment"):
+            return self._comments(asked, found[1], found[2].removeprefix("/comment").strip("/"))
         row = self.issues[found[1]]
+        if found[2] == "/transitions":
+            return self._move(asked, row)
         count = len(self.comments.get(found[1], []))
         return Reply(200, {**row, "fields": {**row["fields"], "comment": {"total": count}}})
+
+    def _author(self, name: str) -> dict[str, Any]:
+        who = {"accountId": name, "accountType": "atlassian", "displayName": name}
+        return who if self.cloud else {"name": name, "displayName": name}
+
+    def _comments(self, asked: Asked, key: str, identity: str) -> Reply:
+        rows = self.comments.setdefault(key, [])
+        if asked.method == "POST":
+            self.say(key, "robot", asked.body["body"], properties=asked.body["properties"])
+            return Reply(201, self._told(rows[-1]))
+        if asked.method == "PUT":
+            row = next(one for one in rows if one["id"] == identity)
+            if row["author"] != self._author("robot"):
+                return Reply(403, {"errorMessages": ["You may not edit this"], "errors": {}})
+            row["body"] = asked.body["body"]
+            return Reply(200, self._told(row))
+        start = int(asked.query["startAt"])
+        page = [self._told(one) for one in rows[start : start + 2]]
+        return Reply(200, {"comments": page, "total": len(rows), "startAt": start})
+
+    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a comment as it is told: the cloud keeps its properties to itself."""
+        return {k: v for k, v in row.items() if k != "properties" or not self.cloud}
+
+    def _move(self, asked: Asked, row: dict[str, Any]) -> Reply:
+        names = ("To Do", "In Progress", "In Review", "Done")
+        steps = [
+            {"id": str(number), "name": f"Go to {name}", "to": {"name": name}}
+            for number, name in enumerate(names)
+        ]
+        if asked.method == "GET":
+            return Reply(200, {"transitions": steps})
+        name = names[int(asked.body["transition"]["id"])]
+        kind = {"To Do": "new", "Done": "done"}.get(name, "indeterminate")
+        row["fields"]["status"] = {"name": name, "statusCategory": {"key": kind}}
+        return Reply(204)
 
     def _search(self, asked: Asked) -> Reply:
         query = asked.query["jql"]

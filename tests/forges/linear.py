@@ -10,6 +10,10 @@ from tests.forges.server import Asked, Reply
 TOKEN = "lin_api_canary0123456789"
 
 
+STATES = [("Todo", "unstarted"), ("In Progress", "started"), ("In Review", "started")]
+STATES += [("To Do", "unstarted"), ("Done", "completed")]
+
+
 def issue(number: int, team: str = "ABC", **changes: Any) -> dict[str, Any]:
     """Build an issue as Linear has it."""
     return {
@@ -41,18 +45,24 @@ class Linear:
     def say(self, key: str, name: str, body: str, **more: Any) -> dict[str, Any]:
         """Write a comment as somebody."""
         rows = self.comments.setdefault(key, [])
-        user = {"displayName": name, "guest": False, "active": True}
+        user = {"id": f"u-{name}", "displayName": name, "guest": False, "active": True}
         row = {"id": f"c{len(rows)}", "body": body, "createdAt": f"{len(rows):04}", "user": user}
         rows.append({**row, **more})
         return rows[-1]
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: Asked) -> Reply:  # noqa: PLR0911 - one way out for each kind
         """Answer a request as Linear does."""
         if asked.headers.get("authorization") != TOKEN:
             return Reply(401, {"errors": [{"message": "Authentication required"}]})
         query, given = asked.body["query"], asked.body["variables"]
+        if "viewer" in query:
+            return Reply(200, {"data": {"viewer": {"id": "u-robot"}}})
         if "commentCreate" in query:
             return self._write(given["input"])
+        if "commentUpdate" in query:
+            return self._edit(given)
+        if "issueUpdate" in query:
+            return self._move(given)
         if "issues(" in query:
             return self._found(given)
         if given["id"] not in self.issues:
@@ -61,7 +71,25 @@ class Linear:
         if "comments(" in query:
             page = _page(self.comments.get(given["id"], []), given["after"])
             return Reply(200, {"data": {"issue": {"comments": page}}})
-        return Reply(200, {"data": {"issue": self.issues[given["id"]]}})
+        row = self.issues[given["id"]]
+        if "states(" in query:
+            nodes = [{"id": f"s-{name}", "name": name} for name, _ in STATES]
+            row = {**row, "team": {**row["team"], "states": {"nodes": nodes}}}
+        return Reply(200, {"data": {"issue": row}})
+
+    def _move(self, given: dict[str, Any]) -> Reply:
+        row = next(one for one in self.issues.values() if one["id"] == given["id"])
+        name = given["input"]["stateId"].removeprefix("s-")
+        row["state"] = {"name": name, "type": dict(STATES)[name]}
+        return Reply(200, {"data": {"issueUpdate": {"success": True}}})
+
+    def _edit(self, given: dict[str, Any]) -> Reply:
+        rows = [one for every in self.comments.values() for one in every]
+        row = next(one for one in rows if one["id"] == given["id"])
+        if row["user"]["id"] != "u-robot":
+            return Reply(200, {"errors": [{"message": "You may not edit this"}]})
+        row["body"] = given["input"]["body"]
+        return Reply(200, {"data": {"commentUpdate": {"success": True}}})
 
     def _write(self, sent: dict[str, Any]) -> Reply:
         key = next(

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.forge.gitlab import DIALECT, GitLabProject
+from orchestrator.forge.jira import DIALECT as JIRA
+from orchestrator.forge.linear import DIALECT as LINEAR
 from orchestrator.forge.secret import Token
 from orchestrator.forge.tales import Reading
+from orchestrator.settings import MoveSettings
 from orchestrator.trackers.github import GitHubTracker
 from orchestrator.trackers.gitlab import GitLabTracker
-from orchestrator.trackers.jira import DIALECT as JIRA
 from orchestrator.trackers.jira import JiraTracker
-from orchestrator.trackers.linear import DIALECT as LINEAR
 from orchestrator.trackers.linear import LinearTracker
 from orchestrator.trackers.markdown import MarkdownTracker
 from tests.forges import github, gitlab, jira, linear
@@ -25,6 +26,7 @@ from tests.forges.server import Loopback, serving
 KINDS = ["markdown", "github", "enterprise", "gitlab", "jira", "jira-cloud", "linear"]
 REMOTE = [one for one in KINDS if one != "markdown"]
 READING = Reading({"urgent": "P0"})
+MOVES = MoveSettings(working="In Progress", delivered="In Review", released="To Do")
 
 
 @dataclass
@@ -56,7 +58,9 @@ async def on_stage(kind: str, folder: Path, **more: Any) -> AsyncIterator[Stage]
         case "github" | "enterprise":
             top = "/api/v3" if kind == "enterprise" else ""
             async with on_github(folder / "answers", top=top, **more) as found:
-                tracker = GitHubTracker(found.project, reading=READING, write_back=True)
+                tracker = GitHubTracker(
+                    found.project, reading=READING, write_back=True, moves=MOVES
+                )
                 stage = _github(found.github, tracker)
                 stage.server, stage.clock = found.server, found.clock
                 yield stage
@@ -65,7 +69,7 @@ async def on_stage(kind: str, folder: Path, **more: Any) -> AsyncIterator[Stage]
                 url = f"{server.url}/api/v4"
                 async with asking(url, DIALECT, Token(gitlab.TOKEN), Clock(), **more) as forge:
                     project = GitLabProject(forge, gitlab.PROJECT)
-                    lab = GitLabTracker(project, reading=READING, write_back=True)
+                    lab = GitLabTracker(project, reading=READING, write_back=True, moves=MOVES)
                     stage = _gitlab(server.service, lab)
                     stage.server = server
                     yield stage
@@ -74,7 +78,7 @@ async def on_stage(kind: str, folder: Path, **more: Any) -> AsyncIterator[Stage]
                 serving(lambda url: jira.Jira(url, cloud=kind != "jira")) as server,
                 asking(server.url, JIRA, Token(jira.TOKEN), Clock(), **more) as forge,
             ):
-                its = JiraTracker(forge, "ABC", reading=READING, write_back=True)
+                its = JiraTracker(forge, "ABC", reading=READING, write_back=True, moves=MOVES)
                 stage = _jira(server.service, its)
                 stage.server = server
                 yield stage
@@ -82,7 +86,9 @@ async def on_stage(kind: str, folder: Path, **more: Any) -> AsyncIterator[Stage]
             async with serving(linear.Linear) as server:
                 key = Token(linear.TOKEN, "plain")
                 async with asking(server.url, LINEAR, key, Clock(), **more) as forge:
-                    line = LinearTracker(forge, "ABC", reading=READING, write_back=True)
+                    line = LinearTracker(
+                        forge, "ABC", reading=READING, write_back=True, moves=MOVES
+                    )
                     stage = _linear(server.service, line)
                     stage.server = server
                     yield stage

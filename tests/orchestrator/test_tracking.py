@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.assembly.tracking import host_of, tracker_of
+from orchestrator.assembly.tracking import close_all, host_of, notes_of, tracker_of
 from orchestrator.config import load
 from orchestrator.errors import ConfigError
+from orchestrator.ports import Closing, IssueStates
 from orchestrator.repository import Repository, locate
-from orchestrator.settings import Config, TrackerSettings
+from orchestrator.settings import Config, MoveSettings, TrackerSettings
 
 TOKENS = {
     "GITHUB_TOKEN": "canary-1",
@@ -126,6 +127,59 @@ def test_a_repository_may_not_say_where_credentials_go(line: str, tmp_path: Path
     with pytest.raises(ConfigError, match="a repository may not set this"):
         load(user=None, repository=tmp_path)
     assert load(user=file, repository=None).tracker.kind == "github"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["github", "gitlab", "jira", "linear"])
+async def test_all_that_has_connections_can_be_closed(kind: str, tmp_path: Path) -> None:
+    """Trackers, hosts and boards close in one place, twice too, whatever one of them does."""
+    repository = a_repository(tmp_path, f"https://{kind}.com/acme/shop.git")
+    more: dict[str, Any] = {} if kind in {"github", "gitlab"} else {"project": "ABC"}
+    if kind == "jira":
+        more["base_url"] = "https://acme.atlassian.net"
+    config = settings(kind, allow_projects=("ABC",), **more)
+    opened = [make(repository, config, TOKENS) for make in (tracker_of, host_of, notes_of)]
+    assert isinstance(opened[0], IssueStates) and opened[2] is not None
+    assert all(isinstance(one, Closing) for one in opened if one is not None)
+
+    class Broken:
+        async def aclose(self) -> None:
+            raise OSError
+
+    await close_all(Broken(), None, object(), *opened)
+    await close_all(*opened)
+    for one in opened:
+        own: Any = one
+        project = getattr(own, "_project", None) or getattr(own, "_team", None)
+        project = project if hasattr(project, "forge") else getattr(own, "_its", None)
+        assert one is None or project.forge._client.is_closed
+
+
+def test_markdown_has_no_board(tmp_path: Path) -> None:
+    """Files of issues are nobody's place for notes; nothing is to be closed."""
+    assert notes_of(a_repository(tmp_path), settings("markdown"), TOKENS) is None
+
+
+@pytest.mark.parametrize("stage", ["working", "delivered", "failed", "released"])
+def test_a_stage_is_not_the_label_of_what_waits(stage: str, tmp_path: Path) -> None:
+    """A label that is put and taken while work goes on cannot be what the queue goes by."""
+    repository = a_repository(tmp_path, "https://github.com/acme/shop.git")
+    moves = MoveSettings(**{stage: "Ready"})
+    with pytest.raises(ConfigError, match=r"tracker\.moves: Ready is a label"):
+        tracker_of(repository, settings("github", labels=("ready",), moves=moves), TOKENS)
+    other = settings("github", labels=("todo",), moves=moves)
+    assert isinstance(tracker_of(repository, other, TOKENS), IssueStates)
+
+
+def test_stages_are_read_from_settings(tmp_path: Path) -> None:
+    """Each stage has its word; one that there is not is an error at its line."""
+    file = tmp_path / "config.yaml"
+    file.write_text("tracker:\n  moves: {working: Doing, delivered: In Review}\n", "utf-8")
+    found = load(user=file, repository=None).tracker.moves
+    assert found == MoveSettings(working="Doing", delivered="In Review")
+    file.write_text("tracker:\n  moves: {done: Done}\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"tracker\.moves\.done: unknown key"):
+        load(user=file, repository=None)
 
 
 def test_a_plain_address_is_refused_before_a_secret_is_read(tmp_path: Path) -> None:
