@@ -175,7 +175,12 @@ class Scheduler:
         run = dataclasses.replace(
             last, limits=self._plans.limits(wish, last.limits), model=model, scripted=scripted
         )
-        await self._tending.take(run.issue.key, run.run_id)
+        try:
+            await self._tending.take(run.issue.key, run.run_id)
+        except OrchestratorError as error:
+            # It is not worked on here, so that another process may go on with it.
+            await journal.append(RunParked(journal.epoch, _not_taken(run, events, error)))
+            raise
         return await self._work(
             run, started.agent, journal, [*events, RunResumed(journal.epoch, run)]
         )
@@ -300,6 +305,14 @@ class Scheduler:
                 Notice("the stop could not be journaled; the run can go on all the same")
             )
         await self._plans.finished(run, outcome)
+
+
+def _not_taken(run: Run, events: Sequence[Event], error: OrchestratorError) -> Outcome:
+    """Return the outcome of a run whose issue cannot be had just now; its costs stay as told."""
+    parked = [one.outcome for one in events if isinstance(one, RunParked)]
+    fresh = Outcome("unavailable", run.run_id, run.issue.key, run.route.agent, run.model)
+    before = parked[-1] if parked else fresh
+    return dataclasses.replace(before, status="unavailable", error=str(error), hint=go_on(run))
 
 
 def _branch_again(outcome: Outcome) -> str:

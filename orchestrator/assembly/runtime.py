@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import anyio
+
 from orchestrator import config as configuration
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.outside import Outside
@@ -37,6 +39,10 @@ from orchestrator.settings import Config
 if TYPE_CHECKING:
     from orchestrator.assembly.branches import JudgedBranch, Judging
     from orchestrator.events import Event
+
+
+CLOSING_S = 10.0
+"""How long connections may take to close; then they are left to the end of the process."""
 
 
 class Orchestrator:
@@ -184,9 +190,10 @@ class Orchestrator:
     ) -> None:
         """Close the journal and every connection."""
         try:
-            await self._outside.aclose()
-            if self._plans is not None:
-                await self._plans.aclose()
+            with anyio.move_on_after(CLOSING_S, shield=True):
+                await self._outside.aclose()
+                if self._plans is not None:
+                    await self._plans.aclose()
         finally:
             if self._journal is not None:
                 self._journal.close()

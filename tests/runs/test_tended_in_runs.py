@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator import Orchestrator
 from orchestrator.deliveryevents import IssueCommented, IssueMoved
-from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing
+from orchestrator.errors import IssueNotFound, IssueTaken, TrackerError, TrackerMissing
 from orchestrator.journals.sqlite import SqliteJournal
 from orchestrator.pullrequests import FailedCheck
 from orchestrator.records import Issue, ModelReply, ModelRequest
@@ -254,6 +254,23 @@ async def test_a_claim_that_was_lost_stops_the_run(
     assert "another orchestrator has taken issue 1" in outcome.error
     assert (claims.asked, claims.released) == (2, 0)
     assert stage.kinds()[-1] == "RunParked"
+
+
+async def test_a_parked_run_whose_issue_is_taken_stays_parked(stage: Stage) -> None:
+    """Where another orchestrator has the issue meanwhile, the run is refused and can go on later."""
+    parked = await stage.play(says("I read.", NOTE), limit_turns=1)
+    stage.claims = Losing(asked=1)
+    with pytest.raises(IssueTaken):
+        await stage.play()
+    assert stage.model.requests == []
+    with closing(SqliteJournal(stage.state / "journal.db", owner="x:y:1:1")) as journal:
+        (row,) = await journal.rows()
+        outcome = await journal.outcome(row.run)
+    assert row.state == "parked"
+    assert outcome is not None and "another orchestrator" in outcome.error
+    assert outcome.turns == parked.turns
+    stage.claims = None
+    assert (await stage.play(*mended(), limit_turns=9)).run == parked.run
 
 
 async def test_new_frees_what_the_old_run_had(stage: Stage) -> None:
