@@ -24,6 +24,19 @@ MISSING = re.compile(
     r"returned error: 404|repository .*not found|does not appear to be a git repository",
     re.IGNORECASE,
 )
+DUBIOUS = "dubious ownership"
+AGAIN = "nothing is lost: try again later"
+UNTOLD = re.compile(r"Please make sure you have|and the repository exists|hint:|To \S+$|Warning:")
+"""Lines of git and ssh that tell nothing of what is wrong."""
+HINTS = (
+    (re.compile(DUBIOUS), "it is somebody else's: git config --global --add safe.directory {path}"),
+    (re.compile("Host key verification failed"), "connect once by hand: ssh {host}"),
+    (re.compile("cannot run ssh"), "install ssh, or use its https address"),
+    (re.compile("unpack"), "it cannot keep what is pushed: is it writable, and has it room?"),
+    (DENIED, "its credentials are missing, wrong or too weak: mend them, and go on"),
+    (MISSING, "there is no such repository, or these credentials do not show it"),
+)
+"""What to do, by what git or ssh said; the first that fits."""
 RACED = re.compile(
     r"stale info|non-fast-forward|fetch first|cannot lock ref|failed to update ref"
     r"|remote ref updated since checkout|incorrect old value|reference already exists",
@@ -233,7 +246,7 @@ class Remote:
                 f"branch {branch} on {self.shown()} moved while it was pushed to {told}",
                 hint=f"the work is commit {commit}: look at both, and push what you want to keep",
             )
-        if flags:
+        if flags and "unpacker error" not in why:
             return DeliveryRefused(
                 f"{self.shown()} refuses the push of {branch}: {told}",
                 hint="its rules or hooks say no: change them, or push it yourself: "
@@ -243,11 +256,8 @@ class Remote:
 
     def _unavailable(self, what: str, said: Said) -> RemoteUnavailable:
         lines = [one.strip() for one in said.errors.splitlines() if one.strip()]
-        telling = [one for one in lines if one.startswith(("fatal:", "error:", "remote:"))]
+        telling = [one for one in lines if UNTOLD.match(one) is None]
         short = " ".join((telling or lines)[:3])[:300] or f"git ended with {said.status}"
-        hint = "nothing is lost: try again later"
-        if DENIED.search(said.errors):
-            hint = "its credentials are missing, wrong or too weak: mend them, and go on"
-        elif MISSING.search(said.errors):
-            hint = "there is no such repository, or these credentials do not show it"
+        hint = next((words for sign, words in HINTS if sign.search(said.errors)), AGAIN)
+        hint = hint.format(path=self.url.path, host=self.url.host)
         return RemoteUnavailable(f"{self.shown()} {what}: {short}", hint=hint)
