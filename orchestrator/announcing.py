@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from orchestrator.calm import calm
 from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.prompts import cleaned
 from orchestrator.pullrequests import Comment, Thread
@@ -22,16 +23,7 @@ LINES_MOST = 60
 ROW_LIMIT = 400
 OURS_LIMIT = 30_000
 """Characters of our part of a text: a host cuts longer ones, and the end of it would be lost."""
-MENTION = re.compile(r"@(?=\w)")
-CLOSING = re.compile(
-    r"(?i)\b(clos(?:e[sd]?|ing)|fix(?:e[sd]|ing)?|resolv(?:e[sd]?|ing)|implement(?:s|ed|ing)?)"
-    r"([ \t]*:?\s+)(?=(?:issues?\s+)?[^\sA-Za-z]*(?:\S*#|https?://|[A-Za-z][A-Za-z0-9_]*-\d))"
-)
-"""What GitHub and GitLab close issues by, also those of Jira, when a change is merged."""
-REFERENCE = re.compile(r"(?:#|\bGH-)(?=\d)", re.IGNORECASE)
 FILE_HERE = re.compile(r"(?<![\w:/.~-])/(?:[\w.+@-]+/)+[\w.+@-]*")
-BREAK = "\u2060"
-"""A word joiner: unseen, and no part of a name or number."""
 VISIBLE = re.compile(r"<!--.*?-->", re.DOTALL)
 ROUND = re.compile(r"<!-- orchestrate: round ([0-9]{1,4}) -->")
 ANSWER_LIMIT = 1500
@@ -53,13 +45,6 @@ def title_of(issue: Issue, *, here: bool) -> str:
     # Whoever wrote the issue has written this; squashed, it becomes a commit's message.
     title = calm(plain(issue.title))[: TITLE_LIMIT - len(named) - 3]
     return f"{title} ({named})" if title else f"Issue {plain(issue.key)}"
-
-
-def calm(text: str) -> str:
-    """Return plain text that mentions nobody, and closes and links no issue."""
-    text = CLOSING.sub(rf"\1\2{BREAK}", text)
-    text = REFERENCE.sub(rf"\g<0>{BREAK}", text)
-    return MENTION.sub(f"@{BREAK}", text)
 
 
 def plain(text: str) -> str:

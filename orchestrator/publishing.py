@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import anyio.to_thread
@@ -24,6 +25,7 @@ from orchestrator.announcing import (
     title_of,
     with_round,
 )
+from orchestrator.calm import loud
 from orchestrator.deliveryevents import (
     AnswerIntended,
     BranchPushed,
@@ -41,6 +43,7 @@ from orchestrator.errors import (
     TrackerMissing,
 )
 from orchestrator.events import Event
+from orchestrator.hostgit import run_git
 from orchestrator.ports import CodeHost
 from orchestrator.pullrequests import PullRequest, PullRequestWish
 from orchestrator.records import SECRETS_GATE, Outcome, Run, Verdict
@@ -48,6 +51,9 @@ from orchestrator.remotes import Remote
 from orchestrator.repository import Repository
 
 HEADS = "refs/heads/"
+LOUD_MOST = 5
+MESSAGES_MOST, MESSAGES_LIMIT = 200, 256 * 1024
+"""Messages of commits, and bytes of them, that are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class Publisher:
         """
         where = await self._pushed(outcome.branch, outcome.commit, base)
         outcome = dataclasses.replace(outcome, pushed=where)
+        outcome = self._noted(outcome, await self._said_in_commits(outcome.commit, base))
         host = self._delivery.host
         if self._delivery.mode == "none":
             return outcome
@@ -161,6 +168,21 @@ class Publisher:
         if self._delivery.mode == "none":
             return outcome
         return self._noted(outcome, await self._answers(self._delivery.host, outcome))
+
+    async def _said_in_commits(self, commit: str, base: str) -> list[str]:
+        """Return a note of messages that do something when they are pushed or merged.
+
+        They are the agent's own words, and part of what was judged: they cannot be made to do
+        nothing any more, but whoever merges them can be told.
+        """
+        own = self._run.issue.key if self._delivery.closes else ""
+        messages = partial(messages_of, self._repository, base, commit)
+        found = loud(await anyio.to_thread.run_sync(messages), own)
+        if not found:
+            return []
+        told = ", ".join(f"'{one}'" for one in found[:LOUD_MOST])
+        more = f" and {len(found) - LOUD_MOST} more" if len(found) > LOUD_MOST else ""
+        return [f"messages of its commits close issues or mention people: {told}{more}"]
 
     @staticmethod
     def _noted(outcome: Outcome, notes: Sequence[str]) -> Outcome:
@@ -315,6 +337,13 @@ class Publisher:
                 continue
             await self._emit(done)
         return lost
+
+
+def messages_of(repository: Repository, base: str, commit: str) -> str:
+    """Return the messages of the commits that work brings, as far as anybody reads them."""
+    asked = ["log", f"-{MESSAGES_MOST}", "--format=%B", f"{base}..{commit}", "--"]
+    done = run_git(asked, cwd=repository.common, check=False)
+    return done.stdout[:MESSAGES_LIMIT].decode("utf-8", "replace")
 
 
 def may_leave(verdicts: Sequence[Verdict], commit: str, gates: Sequence[str]) -> bool:

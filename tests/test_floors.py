@@ -14,6 +14,7 @@ TOOLS = PROJECT / "tools" / "orchestrator_tools"
 
 FLOORS = {
     "errors": 1.0,
+    "calm": 1.0,
     "arguments": 1.0,
     "hostgit": 1.1,
     "checkout": 1.2,

@@ -26,9 +26,11 @@ from orchestrator.announcing import (
     with_round,
 )
 from orchestrator.assembly.delivering import login_of
+from orchestrator.calm import loud
 from orchestrator.errors import TrackerError
 from orchestrator.forge.tales import quiet
 from orchestrator.hosts.plain_git import PlainGit
+from orchestrator.prompts import commit_message
 from orchestrator.publishing import may_leave
 from orchestrator.pullrequests import (
     Comment,
@@ -162,6 +164,30 @@ def test_all_that_is_published_is_quiet(words: list[str]) -> None:
         bare = re.sub(r"<!-- orchestrate:.*?-->", "", shown)
         assert quiet(bare) == bare
         assert CLOSES.search(html.unescape(bare)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Fixes #99.", ["Fixes #99"]),
+        ("fixes #7, and closes #7!", []),
+        ("Closes acme/shop#7", ["Closes acme/shop#7"]),
+        ("closing: https://h.example/a/issues/7\n", ["closing: https://h.example/a/issues/7"]),
+        ("Implements SHOP-7", ["Implements SHOP-7"]),
+        ("For @ada and @ada, not a@b.example", ["@ada"]),
+        ("Fix the sum of carts (#7)", []),
+    ],
+)
+def test_what_does_something_is_found(text: str, said: list[str]) -> None:
+    """Words that close other issues or mention people are named; the run's own issue may close."""
+    assert loud(text, "7") == said
+
+
+@given(WORDS)
+def test_a_commit_of_ours_does_nothing(words: list[str]) -> None:
+    """The message that the runtime itself makes of an issue's title closes and mentions nothing."""
+    message = commit_message(an_issue(key="7", title=" ".join(words)))
+    assert loud(message, "7") == [] and CLOSES.search(message) is None
 
 
 def test_a_long_text_keeps_its_end() -> None:

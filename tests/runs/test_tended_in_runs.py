@@ -210,6 +210,18 @@ async def test_hostile_words_do_nothing_in_what_is_published(tended: Tended) -> 
     assert request.title.endswith("(#1)")
 
 
+async def test_what_the_agents_own_commits_do_is_told(tended: Tended) -> None:
+    """Messages that are pushed as they were judged are named where they would act."""
+    words = "git -c user.name=a -c user.email=a@b.c commit -qam 'Fixes #99 and fixes #1, for @ada'"
+    commit = ("Bash", {"command": f"{MEND[1]['command']} && {words}"})
+    outcome = await tended.stage.play(says("I mend it.", commit), says("Mended."))
+    assert (outcome.status, outcome.error) == ("done", "")
+    (note,) = [one for one in outcome.notes if "messages of its commits" in one]
+    assert "'Fixes #99'" in note and "'@ada'" in note and "fixes #1'" not in note
+    body = tended.host.requests[0].body
+    assert "messages of its commits" in body and "#99" not in body and "@ada" not in body
+
+
 # -- claims ------------------------------------------------------------------------------------
 
 
