@@ -7,7 +7,7 @@ import re
 MENTION = re.compile(r"@(?=\w)")
 CLOSING = re.compile(
     r"(?i)\b(clos(?:e[sd]?|ing)|fix(?:e[sd]|ing)?|resolv(?:e[sd]?|ing)|implement(?:s|ed|ing)?)"
-    r"([ \t]*:?\s+)(?=(?:issues?\s+)?[^\sA-Za-z]*(?:\S*#|https?://|[A-Za-z][A-Za-z0-9_]*-\d))"
+    r"([ \t]*:?\s+)(?!\u2060)(?=(?:issues?\s+)?[^\sA-Za-z]*(?:\S*#|https?://|[A-Za-z][A-Za-z0-9_]*-\d))"
 )
 """What GitHub and GitLab close issues by, also those of Jira, when a change is merged."""
 REFERENCE = re.compile(r"(?:#|\bGH-)(?=\d)", re.IGNORECASE)
