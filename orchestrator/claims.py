@@ -128,8 +128,24 @@ class FileClaims:
         with _Lock(self._folder):
             kept = _read(self._path(issue)) or {}
         owner = str(kept.get("owner"))
-        gone = owner != self._owner and not self._is_alive(owner)
+        gone = kept.get("left") or (owner != self._owner and not self._is_alive(owner))
         return str(kept.get("run", "")) if gone else ""
+
+    async def holds(self, issue: str, run: str) -> bool:
+        """Tell whether a run has an issue already."""
+        kept = await anyio.to_thread.run_sync(_read, self._path(issue)) or {}
+        return kept.get("run") == run and not kept.get("left")
+
+    async def leave(self, issue: str, run: str) -> None:
+        """Note that a run no longer has an issue, though others still read that it has."""
+        await anyio.to_thread.run_sync(self._leave, issue, run)
+
+    def _leave(self, issue: str, run: str) -> None:
+        path = self._path(issue)
+        with _Lock(self._folder):
+            kept = _read(path) or {}
+            if kept.get("run") == run:
+                _write(path, {**kept, "left": True})
 
     def _claim(self, issue: str, run: str) -> bool:
         path = self._path(issue)
@@ -137,6 +153,7 @@ class FileClaims:
             kept = _read(path)
             until = kept.get("until") if kept else None
             held = isinstance(until, int | float) and until > self._clock()
+            held = held and not (kept or {}).get("left")
             if kept is not None and held and kept.get("run") != run:
                 owner = str(kept.get("owner"))
                 if owner == self._owner or self._is_alive(owner):
@@ -173,20 +190,28 @@ class SharedClaims:
         left = await self._here.dead(issue)
         if left and left != run:
             await self._there.release(issue, left)
+        renewed = await self._here.holds(issue, run)
         if not await self._here.claim(issue, run):
             return False
-        taken = False
         try:
             taken = await self._there.claim(issue, run)
-        finally:
-            if not taken:
+        except BaseException:
+            if not renewed:  # the note may stand there all the same
                 with anyio.CancelScope(shield=True):
-                    await self._here.release(issue, run)
+                    await self._here.leave(issue, run)
+            raise
+        if not taken:
+            await self._here.release(issue, run)
         return taken
 
     async def release(self, issue: str, run: str) -> None:
-        """Give an issue back in both places."""
-        await self._there.release(issue, run)
+        """Give an issue back in both places; where others cannot be told, that is made up for."""
+        try:
+            await self._there.release(issue, run)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._here.leave(issue, run)
+            raise
         await self._here.release(issue, run)
 
 

@@ -12,7 +12,7 @@ import anyio
 
 from orchestrator.announcing import comment_of
 from orchestrator.deliveryevents import IssueCommented, IssueMoved
-from orchestrator.errors import IssueTaken, JournalError, OrchestratorError
+from orchestrator.errors import IssueTaken, JournalError
 from orchestrator.events import Event
 from orchestrator.ports import Claims, CodeHost, IssueStates, IssueTracker
 from orchestrator.records import CLOSED, Issue, Outcome, Run
@@ -86,7 +86,7 @@ class Tending:
     async def give_back(self, issue: str, run: str) -> None:
         """Give the issue back; where that fails the claim ends by itself."""
         if self._claims is not None:
-            with suppress(OrchestratorError):
+            with suppress(Exception):
                 await self._claims.release(issue, run)
 
     async def let_go(self, issue: Issue, run: str) -> None:
@@ -117,13 +117,15 @@ class Tending:
         Returns:
             Why the run has to stop.
         """
+        problem = f"issue {run.issue.key} could not be shown as working: no answer"
         with anyio.move_on_after(MOVING_S, shield=True):
-            self._problems.append(await self._moved(run, "working", emit, events))
+            problem = await self._moved(run, "working", emit, events)
+        self._problems.append(problem)
         if self._claims is None:
             await anyio.sleep_forever()
         while self._claims is not None:
             await anyio.sleep(self._renew_s)
-            with suppress(OrchestratorError):  # a claim holds for longer than one renewal
+            with suppress(Exception):  # a claim holds for longer than one renewal
                 if not await self._claims.claim(run.issue.key, run.run_id):
                     break
         return f"another orchestrator has taken issue {run.issue.key} meanwhile"
@@ -149,10 +151,8 @@ class Tending:
             await self._commented(run, outcome, emit, events),
             await self._moved(run, stage, emit, events),
         ]
-        try:
-            await self._tracker.report(run.issue, outcome)
-        except OrchestratorError as error:
-            problems.append(f"the report could not be written under the issue: {error}")
+        what = "the report could not be written under the issue"
+        problems.append(await _problem(what, self._tracker.report(run.issue, outcome)))
         await self.give_back(run.issue.key, run.run_id)
         told = [one for one in (*self._problems, *problems) if one]
         notes = tuple(dict.fromkeys((*outcome.notes, *told)))
@@ -164,23 +164,32 @@ class Tending:
         if self._notes is None or any(isinstance(one, IssueCommented) for one in events):
             return ""
         body = self._notes.clean(comment_of(run, outcome))
-        try:
-            url = await self._notes.host.comment(run.issue.key, OUTCOME, body, on="issue")
-        except OrchestratorError as error:
-            return f"issue {run.issue.key} could not be commented on: {error}"
-        await _noted(emit, IssueCommented(run.issue.key, url))
-        return ""
+        host, key = self._notes.host, run.issue.key
+
+        async def comment() -> None:
+            url = await host.comment(key, OUTCOME, body, on="issue")
+            await _noted(emit, IssueCommented(key, url))
+
+        return await _problem(f"issue {key} could not be commented on", comment())
 
     async def _moved(self, run: Run, stage: Stage, emit: Emit, events: Sequence[Event]) -> str:
         done = IssueMoved(run.issue.key, stage)
         if self._states is None or done in events:
             return ""
-        try:
-            await self._states.move(run.issue, stage)
-        except OrchestratorError as error:
-            return f"issue {run.issue.key} could not be shown as {stage}: {error}"
-        await _noted(emit, done)
-        return ""
+        what = f"issue {run.issue.key} could not be shown as {stage}"
+        problem = await _problem(what, self._states.move(run.issue, stage))
+        if not problem:
+            await _noted(emit, done)
+        return problem
+
+
+async def _problem(what: str, act: Awaitable[None]) -> str:
+    """Do something; return what went wrong. A tracker's fault is not the run's, whatever it is."""
+    try:
+        await act
+    except Exception as error:  # noqa: BLE001 - others' adapters; work that is paid for goes on
+        return f"{what}: {str(error) or type(error).__name__}"
+    return ""
 
 
 async def _noted(emit: Emit, event: Event) -> None:

@@ -270,7 +270,7 @@ class Watcher:
         try:
             await self._give_up(key)
         except (OrchestratorError, OSError) as error:
-            self._say(key, f"what it left cannot be removed: {error}")
+            self._say(key, f"it could not be given up in order: {error}")
 
     def _say(self, key: str, text: str) -> None:
         """Say something of an issue, or of all, unless it is what was said last."""

@@ -140,6 +140,35 @@ async def test_what_a_dead_process_here_left_is_taken_over(tmp_path: Path) -> No
     assert list((tmp_path / "elsewhere").glob("*.json")) == [], "what was not taken leaves nothing"
 
 
+async def test_a_release_that_nobody_heard_of(tmp_path: Path) -> None:
+    """Where others cannot be told that an issue is free, the next claim here makes up for it."""
+
+    class Faulty(MemoryBoard):
+        down = False
+
+        async def notes(self, issue: str) -> Sequence[tuple[str, str]]:
+            if self.down:
+                raise TrackerError("502")
+            return await super().notes(issue)
+
+    board, wall = Faulty(), Wall()
+    claims = _shared(tmp_path / "here", board, wall, "one", lambda _: True)
+    assert await claims.claim("7", "7-aaaa")
+    board.down = True
+    with pytest.raises(TrackerError):
+        await claims.release("7", "7-aaaa")
+    board.down = False
+    assert not await _shared(tmp_path / "b", board, wall, "b", lambda _: True).claim("7", "7-b")
+    assert await claims.claim("7", "7-bbbb")
+    assert "until" not in board.kept["7"]["claim/7-aaaa"]
+    board.down = True
+    with pytest.raises(TrackerError):
+        await claims.claim("7", "7-bbbb")
+    board.down = False
+    two = _shared(tmp_path / "here", board, wall, "two", lambda _: True)
+    assert not await two.claim("7", "7-cccc"), "a renewal that failed gives nothing away"
+
+
 async def test_a_live_process_here_is_asked_first(tmp_path: Path) -> None:
     """Of two processes of one state directory the second asks nobody else, and takes nothing."""
     board, wall = MemoryBoard(), Wall()
