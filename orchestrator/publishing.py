@@ -269,14 +269,19 @@ class Publisher:
         if found is None or found.state != "open":
             found = await host.open(self._wish(branch, body))
         elif is_ours(found.body, self._run.issue.key):
-            wish = self._as_it_is(found, merged_body(found.body, body), self._delivery.labels)
+            # One that this very run opened may have been cut off before anybody was asked.
+            opened = self._run.continues is None and run_marker(self._run.run_id) in found.body
+            wish = dataclasses.replace(
+                self._as_it_is(found, merged_body(found.body, body)),
+                labels=self._delivery.labels,
+                reviewers=self._delivery.reviewers if opened else (),
+            )
             found = await host.amend(found, wish)
         await self._emit(PullRequestSet(found.number, found.url))
         return found
 
-    def _as_it_is(
-        self, found: PullRequest, body: str, labels: tuple[str, ...] = ()
-    ) -> PullRequestWish:
+    @staticmethod
+    def _as_it_is(found: PullRequest, body: str) -> PullRequestWish:
         """Return a wish that leaves what people made of title, base, draft and reviewers."""
         return PullRequestWish(
             title=found.title,
@@ -284,7 +289,6 @@ class Publisher:
             branch=found.branch,
             base=found.base,
             draft=found.draft,
-            labels=labels,
         )
 
     def _require_open(self, found: PullRequest | None) -> None:

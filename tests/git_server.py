@@ -17,6 +17,9 @@ from tests.builders import git
 
 TOKEN = "ghs-canary-8d1f6b0c"
 
+Said = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers and body of an answer."""
+
 
 @dataclass
 class GitServer:
@@ -28,6 +31,8 @@ class GitServer:
         pushes: paths of requests that brought a pack.
         logins: what was sent as authorization, decoded.
         before: is called before each request is answered; may hold it up, or change something.
+        api: answers what is asked below ``/api/``: method, path, headers and body.
+        die: is told of each request, before it is done and after; True means that no answer comes.
     """
 
     folder: Path
@@ -36,6 +41,8 @@ class GitServer:
     pushes: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda _: None
+    api: Callable[[str, str, dict[str, str], bytes], Said] | None = None
+    die: Callable[[str, str], bool] = lambda _, __: False
 
     def repository(self, name: str = "shop") -> Path:
         """Return a repository's folder."""
@@ -52,16 +59,16 @@ class GitServer:
         )
         return found.strip()
 
-    def hook(self, name: str, script: str) -> None:
-        """Have the server's repository run a hook."""
-        path = self.repository() / "hooks" / name
+    def hook(self, name: str, script: str, of: str = "shop") -> None:
+        """Have a repository of the server run a hook."""
+        path = self.repository(of) / "hooks" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         path.chmod(0o755)
 
-    def log(self) -> list[str]:
+    def log(self, of: str = "shop") -> list[str]:
         """Return every update of every ref, as the hook ``post-receive`` saw it."""
-        path = self.repository() / "received"
+        path = self.repository(of) / "received"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
@@ -70,7 +77,7 @@ def make_repository(server: GitServer, source: Path, name: str = "shop") -> None
     bare = server.repository(name)
     git(source, "clone", "--quiet", "--bare", "--no-hardlinks", str(source), str(bare))
     git(bare, "config", "http.receivepack", "true")
-    server.hook("post-receive", "cat >> received")
+    server.hook("post-receive", "cat >> received", name)
 
 
 class _Backend(BaseHTTPRequestHandler):
@@ -84,8 +91,20 @@ class _Backend(BaseHTTPRequestHandler):
         """Answer a question for refs."""
         self._answer(b"")
 
+    def do_PATCH(self) -> None:
+        """Answer a change."""
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        """Answer a removal."""
+        self.do_POST()
+
+    def do_PUT(self) -> None:
+        """Answer a setting."""
+        self.do_POST()
+
     def do_POST(self) -> None:
-        """Take or give a pack."""
+        """Take or give a pack, or answer a change."""
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b"".join(self._chunks())
         else:
@@ -100,9 +119,19 @@ class _Backend(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         self.state.before(self.path)
-        if not self._may_enter():
-            self._send(401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?\n")
+        step = f"{self.command} {self.path}"
+        if self.state.die(step, "before"):
             return
+        status, pairs, said = self._said(body)
+        if not self.state.die(step, "after"):
+            self._send(status, pairs, said)
+
+    def _said(self, body: bytes) -> Said:
+        if self.state.api is not None and self.path.startswith("/api/"):
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            return self.state.api(self.command, self.path, headers, body)
+        if not self._may_enter():
+            return 401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?\n"
         if self.path.endswith("/git-receive-pack") and self.command == "POST" and len(body) > 4:
             self.state.pushes.append(self.path)
         done = subprocess.run(
@@ -115,7 +144,7 @@ class _Backend(BaseHTTPRequestHandler):
         head, _, rest = done.stdout.partition(b"\r\n\r\n")
         pairs = [line.split(": ", 1) for line in head.decode().split("\r\n") if line]
         status = next((int(v.split()[0]) for k, v in pairs if k == "Status"), 200)
-        self._send(status, [(k, v) for k, v in pairs if k != "Status"], rest)
+        return status, [(k, v) for k, v in pairs if k != "Status"], rest
 
     def _may_enter(self) -> bool:
         kind, _, text = self.headers.get("Authorization", "").partition(" ")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.forge.client import Dialect, Forge
     from orchestrator.forge.github import GitHubProject
     from orchestrator.forge.gitlab import GitLabProject
-    from orchestrator.forge.secret import Credential
+    from orchestrator.forge.secret import Credential, Style
     from orchestrator.forge.tales import Reading
 
 
@@ -195,7 +195,6 @@ def _gitlab(
 def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> Forge:
     from orchestrator.forge.client import address
     from orchestrator.forge.jira import DIALECT
-    from orchestrator.forge.secret import Token
 
     if not settings.base_url:
         raise ConfigError(
@@ -204,20 +203,19 @@ def _jira(settings: TrackerSettings, environment: Mapping[str, str]) -> Forge:
         )
     _require_allowed(settings)
     address(settings.base_url)
-    secret = _secret(settings, environment, "Jira")
     mail = environment.get("JIRA_EMAIL", "").strip()
-    credential = Token(secret, "basic", mail) if mail else Token(secret)
+    style: Style = "basic" if mail else "bearer"
+    credential = _token(settings, environment, "Jira", style, mail)
     return _forge(settings.base_url, DIALECT, settings, environment, credential)
 
 
 def _linear(settings: TrackerSettings, environment: Mapping[str, str]) -> Forge:
     from orchestrator.forge.client import address
     from orchestrator.forge.linear import API, DIALECT
-    from orchestrator.forge.secret import Token
 
     _require_allowed(settings)
     url = address(settings.base_url or API)
-    credential = Token(_secret(settings, environment, "Linear"), "plain")
+    credential = _token(settings, environment, "Linear", "plain")
     return _forge(url, DIALECT, settings, environment, credential)
 
 
@@ -230,13 +228,30 @@ def _forge(
 ) -> Forge:
     from orchestrator.forge.client import Forge, address
     from orchestrator.forge.kept import KeptAnswers
-    from orchestrator.forge.secret import Token
 
     address(url)  # before a secret is even looked for
     if credential is None:
-        credential = Token(_secret(settings, environment, dialect.service))
+        credential = _token(settings, environment, dialect.service)
     kept = KeptAnswers(state_folder(environment) / "answers")
     return Forge(url, dialect, credential, kept=kept)
+
+
+def _token(
+    settings: TrackerSettings,
+    environment: Mapping[str, str],
+    service: str,
+    style: Style = "bearer",
+    name: str = "",
+) -> Credential:
+    """Return a service's token; from a command or a file it may be another one later."""
+    from orchestrator.forge.secret import RenewedToken, Token
+
+    def look() -> str:
+        return _secret(settings, environment, service)
+
+    if settings.token_command or settings.token_file:
+        return RenewedToken(look, style, name)
+    return Token(look(), style, name)
 
 
 def _secret(settings: TrackerSettings, environment: Mapping[str, str], service: str) -> str:

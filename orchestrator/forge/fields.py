@@ -54,3 +54,15 @@ def required(data: Any, service: str, *path: str) -> str:
     if not found:
         raise Unanswered(f"{service} left out {'.'.join(path)} of what was asked for")
     return found
+
+
+def counted(data: Any, service: str, *path: str) -> str:
+    """Return a number that has to be there, as text: it is to become part of an address.
+
+    Raises:
+        Unanswered: there is none, or something else.
+    """
+    found = required(data, service, *path)
+    if not found.isascii() or not found.isdigit() or len(found) > 20:
+        raise Unanswered(f"{service} says of {'.'.join(path)} what is no number")
+    return found

@@ -15,7 +15,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Dialect, Forge
-from orchestrator.forge.fields import required, rows, text
+from orchestrator.forge.fields import counted, required, rows, text
 from orchestrator.forge.marks import hidden, marked
 
 API_VERSION = "2022-11-28"
@@ -155,7 +155,10 @@ class GitHubProject:
         answer = await self.forge.send("POST", "/graphql", sent, again=True)
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict) or answer.get("errors"):
-            raise Unanswered(f"GitHub answered a GraphQL query: {self.forge.told(answer)}")
+            # An error of GitHub's own, which passes, is of no type.
+            passing = not any(text(one, "type") for one in rows(answer, "errors"))
+            told = f"GitHub answered a GraphQL query: {self.forge.told(answer)}"
+            raise Unanswered(told, retryable=passing)
         return data
 
     async def commented(self, number: str, marker: str, body: str) -> str:
@@ -167,8 +170,13 @@ class GitHubProject:
             if there is not None:
                 if text(there, "body") == whole:
                     return text(there, "html_url")
-                where = f"{self.path}/issues/comments/{required(there, 'GitHub', 'id')}"
-                sent = await self.forge.send("PATCH", where, {"body": whole}, again=True)
+                where = f"{self.path}/issues/comments/{counted(there, 'GitHub', 'id')}"
+                try:
+                    sent = await self.forge.send("PATCH", where, {"body": whole}, again=True)
+                except TrackerMissing:
+                    if last:
+                        raise
+                    continue  # somebody deleted it meanwhile
                 return text(sent, "html_url")
             try:
                 sent = await self.forge.send("POST", path, {"body": whole})

@@ -14,7 +14,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Dialect, Forge
-from orchestrator.forge.fields import number, required, rows, text
+from orchestrator.forge.fields import counted, number, rows, text
 from orchestrator.forge.marks import hidden, marked
 
 DIALECT = Dialect(
@@ -106,7 +106,7 @@ class GitLabProject:
     async def own_id(self) -> str:
         """Return the id of the account that this credential writes as."""
         if not self._own:
-            self._own = required(await self.forge.get("/user"), "GitLab", "id")
+            self._own = counted(await self.forge.get("/user"), "GitLab", "id")
         return self._own
 
     async def noted(self, path: str, marker: str, body: str) -> str:
@@ -116,7 +116,7 @@ class GitLabProject:
         for last in (False, True):
             there = await self._marked(notes, marker)
             if there is not None:
-                identity = required(there, "GitLab", "id")
+                identity = counted(there, "GitLab", "id")
                 if text(there, "body") != whole:
                     await self.forge.send("PUT", f"{notes}/{identity}", {"body": whole}, again=True)
                 return identity

@@ -14,7 +14,7 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Dialect, Forge
-from orchestrator.forge.fields import number, required, rows, text
+from orchestrator.forge.fields import counted, number, required, rows, text
 from orchestrator.forge.lines import last_line, lined
 
 DIALECT = Dialect(
@@ -25,6 +25,8 @@ DIALECT = Dialect(
 PROJECT = re.compile(r"[A-Z][A-Z0-9_]{0,30}")
 API = "/rest/api/2"
 PROPERTY = "orchestrate"
+INTERNAL = {"key": "sd.public.comment", "value": {"internal": True}}
+"""Keeps a comment from the customers of a service desk; elsewhere it means nothing."""
 PAGE = 100
 PEOPLE = 50
 MOST = 5000
@@ -72,13 +74,13 @@ class JiraProject:
         """Forget who works in the project: it may have changed, and fifty people are looked up."""
         self._known.clear()
 
-    async def said(self, key: str, most: int) -> list[dict[str, Any]]:
-        """Return comments of an issue, the oldest first; all of them or the first ``most``."""
+    async def said(self, key: str, most: int, *, start: int = 0) -> list[dict[str, Any]]:
+        """Return ``most`` comments of an issue, the oldest first, or all that follow a start."""
         found: list[dict[str, Any]] = []
         while True:
             params: dict[str, str | int] = {
                 "expand": "properties",
-                "startAt": len(found),
+                "startAt": start + len(found),
                 "maxResults": PAGE,
                 "orderBy": "created",
             }
@@ -87,7 +89,7 @@ class JiraProject:
                 raise Unanswered("Jira answered without a list of comments")
             got = rows(page, "comments")
             found += got
-            if not got or len(found) >= min(number(page, "total"), most):
+            if not got or len(found) >= min(number(page, "total") - start, most):
                 return found[:most]
 
     async def all_said(self, key: str) -> list[dict[str, Any]]:
@@ -140,10 +142,10 @@ class JiraProject:
             ours = [one for one in there if await self.is_ours(one)]
             if ours:
                 if edit and text(ours[0], "body").strip() != whole.strip():
-                    where = f"{path}/{required(ours[0], 'Jira', 'id')}"
+                    where = f"{path}/{counted(ours[0], 'Jira', 'id')}"
                     await self.forge.send("PUT", where, {"body": whole}, again=True)
                 return
-            properties = [{"key": PROPERTY, "value": {"marker": marker}}]
+            properties = [{"key": PROPERTY, "value": {"marker": marker}}, INTERNAL]
             try:
                 await self.forge.send("POST", path, {"body": whole, "properties": properties})
             except Unanswered:
@@ -151,6 +153,11 @@ class JiraProject:
                     raise
             else:
                 return
+
+
+def is_for_all(comment: dict[str, Any]) -> bool:
+    """Tell whether a comment is for all who see the issue: neither restricted, nor internal."""
+    return not comment.get("visibility") and comment.get("jsdPublic") is not False
 
 
 def markers_of(comment: dict[str, Any]) -> list[str]:

@@ -10,11 +10,13 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal, Protocol, cast
+
+import anyio.to_thread
 
 from orchestrator.errors import ConfigError
 
@@ -82,6 +84,47 @@ class Token:
     async def renewed(self) -> bool:
         """Return False: there is no other."""
         return False
+
+    async def aclose(self) -> None:
+        """Do nothing: nobody is asked."""
+
+
+class RenewedToken:
+    """A token that is looked for again where it is refused: in a long watch it may run out.
+
+    Args:
+        look: reads it, from a command or a file.
+        style: how its service wants it.
+        name: who it belongs to, for Basic.
+
+    Raises:
+        ConfigError: it could not be had.
+    """
+
+    def __init__(self, look: Callable[[], str], style: Style = "bearer", name: str = "") -> None:
+        self._look = look
+        self._token = Token(look(), style, name)
+
+    def __repr__(self) -> str:
+        """Return nothing of the secret."""
+        return f"RenewedToken(style={self._token.style!r})"
+
+    async def headers(self) -> Mapping[str, str]:
+        """Return the headers; they hold the secret."""
+        return await self._token.headers()
+
+    async def secret(self) -> str:
+        """Return the secret itself, for git."""
+        return self._token.value
+
+    async def renewed(self) -> bool:
+        """Look for it again; False where it is the same, or cannot be had any more."""
+        try:
+            fresh = await anyio.to_thread.run_sync(self._look)
+        except ConfigError:
+            return False
+        before, self._token = self._token, replace(self._token, value=fresh)
+        return fresh != before.value
 
     async def aclose(self) -> None:
         """Do nothing: nobody is asked."""

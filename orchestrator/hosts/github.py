@@ -14,7 +14,7 @@ from orchestrator.errors import (
     TrackerError,
     Unanswered,
 )
-from orchestrator.forge.fields import flag, required, rows, text
+from orchestrator.forge.fields import counted, flag, required, rows, text
 from orchestrator.forge.github import MOST, GitHubProject, web_of
 from orchestrator.forge.marks import hidden, marked, shortened
 from orchestrator.forge.tales import quiet
@@ -249,7 +249,7 @@ class GitHubHost:
         if text(data, "merged_at") or flag(data, "merged"):
             state = "merged"
         return PullRequest(
-            number=required(data, "GitHub", "number"),
+            number=counted(data, "GitHub", "number"),
             url=text(data, "html_url"),
             state=state,
             branch=text(data, "head", "ref"),

@@ -21,7 +21,8 @@ class GitHubNotes:
 
     async def notes(self, issue: str) -> Sequence[tuple[str, str]]:
         """Return the notes of this account and of others that may write, oldest first."""
-        path = f"{self._project.path}/issues/{issue}/comments"
+        number = self._project.number_of(issue)
+        path = f"{self._project.path}/issues/{number}/comments"
         self._project.look_anew()
         found = []
         for one in rows(await self._project.forge.pages(path, {"per_page": 100}, most=MOST)):
@@ -33,7 +34,7 @@ class GitHubNotes:
 
     async def note(self, issue: str, marker: str, text: str) -> None:
         """Write a note, or edit ours that has the marker."""
-        await self._project.commented(issue, marker, text)
+        await self._project.commented(self._project.number_of(issue), marker, text)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.errors import TrackerError
-from orchestrator.forge.fields import flag, number, required, rows, text
+from orchestrator.forge.fields import counted, flag, number, required, rows, text
 from orchestrator.forge.github import MOST, GitHubProject
 from orchestrator.forge.marks import markers
 from orchestrator.forge.tales import COMMENT_LIMIT, bounded, called
@@ -91,7 +91,7 @@ async def _on_lines(
     spoken = [one for one in comments if not markers(one.body)]
     if not spoken or not rows(node, "opening", "nodes"):
         return None, strangers
-    first = required(rows(node, "opening", "nodes")[0], "GitHub", "databaseId")
+    first = counted(rows(node, "opening", "nodes")[0], "GitHub", "databaseId")
     return Thread(f"lines:{pull}:{first}", tuple(comments), tuple(answers)), strangers
 
 

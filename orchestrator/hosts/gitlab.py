@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from orchestrator.errors import TrackerConflict, TrackerError, Unanswered
 from orchestrator.forge.client import address
-from orchestrator.forge.fields import flag, number, required, rows, text, words
+from orchestrator.forge.fields import counted, flag, number, required, rows, text, words
 from orchestrator.forge.gitlab import GitLabProject
 from orchestrator.forge.marks import hidden, marked, markers, shortened
 from orchestrator.forge.tales import COMMENT_LIMIT, bounded, quiet, without_commands
@@ -259,7 +259,7 @@ class GitLabHost:
     def _request(self, data: Any) -> PullRequest:
         draft = flag(data, "draft")
         return PullRequest(
-            number=required(data, "GitLab", "iid"),
+            number=counted(data, "GitLab", "iid"),
             url=text(data, "web_url"),
             state=STATES.get(text(data, "state"), "closed"),
             branch=text(data, "source_branch"),

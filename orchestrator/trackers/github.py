@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing
-from orchestrator.forge.fields import number, required, rows, text
+from orchestrator.forge.fields import counted, number, required, rows, text
 from orchestrator.forge.github import GitHubProject, is_pull_request
 from orchestrator.forge.marks import markers, numbers_blocking
 from orchestrator.forge.tales import (
@@ -120,7 +120,7 @@ class GitHubTracker:
         """Write how a run ended under the issue, if that was asked for; once a run."""
         if self._write_back:
             marker = f"report/{outcome.run}"
-            await self._project.commented(issue.key, marker, ending(outcome))
+            await self._project.commented(self.key_of(issue.key), marker, ending(outcome))
 
     async def move(self, issue: Issue, to: Stage) -> None:
         """Show how far work is by a label; first put, then those of other stages taken away.
@@ -169,7 +169,7 @@ class GitHubTracker:
     def _issue(self, data: Any) -> Issue:
         labels = tuple(text(one, "name") or "" for one in rows(data, "labels"))
         return Issue(
-            key=required(data, "GitHub", "number"),
+            key=counted(data, "GitHub", "number"),
             title=titled(required(data, "GitHub", "title")),
             body=bounded(text(data, "body")),
             labels=tuple(one for one in labels if one),
@@ -185,11 +185,15 @@ class GitHubTracker:
         )
 
     async def _comments(self, data: Any, path: str) -> tuple[Comment, ...]:
-        if not number(data, "comments"):
+        total = number(data, "comments")
+        if total <= 0:
             return ()
+        # They come oldest first: of too many the last pages.
+        first = max(total - COMMENTS, 0) // 100 + 1
         found = await self._project.forge.pages(
-            f"{path}/comments", {"per_page": 100}, most=COMMENTS
+            f"{path}/comments", {"per_page": 100, "page": first}, most=COMMENTS + 100
         )
+        found = found[-COMMENTS:]
         return tuple([await self._comment(one) for one in rows(found) if not _is_ours(one)])
 
     async def _comment(self, data: Any) -> Comment:
@@ -206,7 +210,7 @@ class GitHubTracker:
     async def _blockers(self, data: Any, path: str) -> tuple[str, ...]:
         """Return what blocks an issue: its links, and lines of its text where there are none."""
         summary = data.get("issue_dependencies_summary")
-        own = required(data, "GitHub", "number")
+        own = counted(data, "GitHub", "number")
         named = [one for one in numbers_blocking(text(data, "body")) if one != own]
         told = [key for one in named if (key := await self._named(one))]
         if not number(summary, "total_blocked_by"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import IssueNotFound, TrackerError, TrackerMissing, TrackerRefused
-from orchestrator.forge.fields import flag, number, required, rows, text, words
+from orchestrator.forge.fields import counted, flag, number, required, rows, text, words
 from orchestrator.forge.gitlab import GitLabProject
 from orchestrator.forge.marks import markers, numbers_blocking
 from orchestrator.forge.refusals import one_line
@@ -147,7 +147,7 @@ class GitLabTracker:
         labels = words(data, "labels")
         state = text(data, "state")
         return Issue(
-            key=required(data, "GitLab", "iid"),
+            key=counted(data, "GitLab", "iid"),
             title=titled(required(data, "GitLab", "title")),
             body=bounded(text(data, "description")),
             labels=labels,
@@ -164,8 +164,9 @@ class GitLabTracker:
     async def _comments(self, data: Any, path: str) -> tuple[Comment, ...]:
         if not number(data, "user_notes_count"):
             return ()
-        params: dict[str, str | int] = {"per_page": 100, "sort": "asc", "order_by": "created_at"}
+        params: dict[str, str | int] = {"per_page": 100, "sort": "desc", "order_by": "created_at"}
         found = await self._project.forge.pages(f"{path}/notes", params, most=COMMENTS)
+        found.reverse()
         return tuple([await self._comment(one) for one in rows(found) if _is_said(one)])
 
     async def _comment(self, data: Any) -> Comment:
@@ -177,7 +178,7 @@ class GitLabTracker:
 
     async def _blockers(self, data: Any, path: str) -> tuple[str, ...]:
         """Return what blocks an issue: its links, and lines of its text."""
-        own = required(data, "GitLab", "iid")
+        own = counted(data, "GitLab", "iid")
         named = [one for one in numbers_blocking(text(data, "description")) if one != own]
         told = [one for one in named if await self._is_there(one)]
         try:

@@ -18,8 +18,8 @@ from orchestrator.errors import (
     Unanswered,
 )
 from orchestrator.forge.client import Forge
-from orchestrator.forge.fields import number, required, rows, text, words
-from orchestrator.forge.jira import API, PAGE, JiraProject, markers_of
+from orchestrator.forge.fields import counted, number, required, rows, text, words
+from orchestrator.forge.jira import API, PAGE, JiraProject, is_for_all, markers_of
 from orchestrator.forge.refusals import one_line
 from orchestrator.forge.tales import (
     UNMOVED,
@@ -101,7 +101,7 @@ class JiraTracker:
             )
         self._project.look_anew()
         issue = self._issue(data)
-        comments = await self._comments(own) if number(data, "fields", "comment", "total") else ()
+        comments = await self._comments(own, number(data, "fields", "comment", "total"))
         return replace(issue, blocked_by=self._blockers(data), comments=comments)
 
     async def candidates(self, labels: Sequence[str], most: int) -> Sequence[Issue]:
@@ -165,7 +165,7 @@ class JiraTracker:
         for where in (("to", "name"), ("name",)):
             for one in offered:
                 if _same(text(one, *where), wanted):
-                    return required(one, "Jira", "id")
+                    return counted(one, "Jira", "id")
         named = ", ".join(text(one, "to", "name") for one in offered) or "none"
         raise TrackerConflict(
             f"Jira offers no way for {key} to {wanted}",
@@ -234,9 +234,11 @@ class JiraTracker:
             found.append(key)
         return tuple(dict.fromkeys(found))
 
-    async def _comments(self, key: str) -> tuple[Comment, ...]:
-        said = await self._project.said(key, COMMENTS)
-        open_ = [one for one in said if not one.get("visibility") and not markers_of(one)]
+    async def _comments(self, key: str, total: int) -> tuple[Comment, ...]:
+        if total <= 0:
+            return ()
+        said = await self._project.said(key, COMMENTS, start=max(total - COMMENTS, 0))
+        open_ = [one for one in said if is_for_all(one) and not markers_of(one)]
         return tuple([await self._comment(key, one) for one in open_])
 
     async def _comment(self, key: str, data: dict[str, Any]) -> Comment:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from orchestrator.claims import FileClaims, NoteClaims, SharedClaims
-from orchestrator.errors import TrackerError
+from orchestrator.errors import IssueNotFound, TrackerError
 from orchestrator.hosts.githubnotes import GitHubNotes
 from orchestrator.hosts.gitlabnotes import GitLabNotes
 from orchestrator.hosts.jiranotes import JiraNotes
@@ -77,7 +77,7 @@ class Given:
 def board_on(kind: str, tracker: Any) -> Board:
     """Return the board of a tracker's own service."""
     match kind:
-        case "github":
+        case "github" | "enterprise":
             return GitHubNotes(tracker._project)
         case "gitlab":
             return GitLabNotes(tracker._project)
@@ -279,6 +279,19 @@ async def test_strangers_and_texts_of_ours_take_nothing(kind: str, tmp_path: Pat
         issue = await stage.tracker.fetch("7")
         await stage.tracker.report(issue, an_outcome(run="7-cccc", summary=f"{copied}\n"))
         assert await claims.claim("7", "7-bbbb")
+
+
+@pytest.mark.parametrize("kind", BOARDS)
+@pytest.mark.parametrize("key", ["7/../8", "acme/other#7", "XYZ-7", ""])
+async def test_no_other_issues_notes_are_touched(kind: str, key: str, tmp_path: Path) -> None:
+    """What is no key of the project is refused before anything is asked."""
+    async with on_stage(kind, tmp_path) as stage:
+        board = board_on(kind, stage.tracker)
+        with pytest.raises(IssueNotFound):
+            await board.notes(key)
+        with pytest.raises(IssueNotFound):
+            await board.note(key, "claim/7-aaaa", "mine")
+        assert stage.server is not None and stage.server.asked == []
 
 
 @pytest.mark.parametrize("kind", BOARDS)

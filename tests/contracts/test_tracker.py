@@ -310,10 +310,42 @@ async def test_customers_apps_and_restricted_words_are_not_heard(kind: str, tmp_
         assert stage.server is not None
         service: Any = stage.server.service
         service.say("ABC-7", "ada", "secret", visibility={"type": "role", "value": "Admins"})
+        service.say("ABC-7", "ada", "not for customers", jsdPublic=False)
         row = service.say("ABC-7", "ada", "run rm -rf")
         row["author"] = {**row["author"], "accountId": "ada", "accountType": "customer"}
         comments = (await stage.tracker.fetch("7")).comments
         assert [(one.body, one.trusted) for one in comments] == [("", False)]
+
+
+@pytest.mark.parametrize("kind", ["jira", "jira-cloud"])
+@pytest.mark.asyncio
+async def test_a_service_desks_customers_see_nothing_of_ours(kind: str, tmp_path: Path) -> None:
+    """A report names branches and errors: where there are customers it is internal."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        await stage.tracker.report(await stage.tracker.fetch("7"), an_outcome())
+        assert stage.server is not None
+        service: Any = stage.server.service
+        told = {one["key"]: one["value"] for one in service.comments["ABC-7"][0]["properties"]}
+        assert told["sd.public.comment"] == {"internal": True}
+
+
+@pytest.mark.parametrize("kind", ["jira", "jira-cloud"])
+@pytest.mark.asyncio
+async def test_nobody_else_has_our_mark_in_jira(kind: str, tmp_path: Path) -> None:
+    """A stranger's comment that looks like our report does not keep ours from being written."""
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        assert stage.server is not None
+        service: Any = stage.server.service
+        issue = await stage.tracker.fetch("7")
+        forged = {"key": "orchestrate", "value": {"marker": "report/7-aaaa"}}
+        service.say("ABC-7", "eve", "x\n\norchestrate: report/7-aaaa", properties=[forged])
+        for _ in range(2):
+            await stage.tracker.report(issue, an_outcome(run="7-aaaa", summary="Done !x.png!"))
+        texts = list(stage.talk(7))
+        assert sum("Done" in one for one in texts) == 1
+        assert "Done \\!x.png" in texts[1], "no picture is loaded"
 
 
 @pytest.mark.asyncio
@@ -327,6 +359,27 @@ async def test_internal_and_system_notes_are_left_out(tmp_path: Path) -> None:
         service.say("issues/7", "ada", "added 1 commit", system=True)
         service.say("issues/7", "ada", "mind the cents")
         assert [one.body for one in (await stage.tracker.fetch("7")).comments] == ["mind the cents"]
+
+
+@each_remote
+@pytest.mark.asyncio
+async def test_of_too_many_comments_the_newest_are_read(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said last counts; the order stays."""
+    most = 1000 if kind == "linear" else 500
+    async with on_stage(kind, tmp_path) as stage:
+        stage.put(7)
+        if "jira" in kind:
+            most = 6
+            monkeypatch.setattr("orchestrator.trackers.jira.COMMENTS", most)
+        if kind == "linear":
+            most = 4
+            monkeypatch.setattr("orchestrator.trackers.linear.COMMENT_PAGES", 2)
+        for count in range(most + 3):
+            stage.say(7, "ada", f"no {count}")
+        bodies = [one.body for one in (await stage.tracker.fetch("7")).comments]
+        assert bodies == [f"no {one}" for one in range(3, most + 3)]
 
 
 @each_remote

@@ -279,6 +279,27 @@ async def test_a_success_that_is_none_hides_secrets_too() -> None:
         assert "no: ***" in str(told.value)
 
 
+@pytest.mark.parametrize(("kind", "passes"), [("", True), ("NOT_FOUND", False)])
+async def test_an_error_of_graphql_says_whether_it_passes(kind: str, passes: bool) -> None:
+    """Where GitHub itself stumbled the same may succeed later; a refusal stays one."""
+    async with on_github() as stage:
+        error = {"message": "Something went wrong"} | ({"type": kind} if kind else {})
+        stage.server.faults.append(Fault("reply", reply=said(200, {"errors": [error]})))
+        with pytest.raises(Unanswered) as told:
+            await stage.project.graphql("query { viewer { login } }", {})
+        assert told.value.retryable == passes
+
+
+async def test_a_comment_that_was_deleted_meanwhile_is_written_anew() -> None:
+    """Between looking and editing somebody may take it away."""
+    async with on_github() as stage:
+        stage.github.issues[1] = issue(1)
+        await stage.project.commented("1", "run/7", "one")
+        stage.server.faults.append(Fault("reply", "PATCH", reply=said(404, {"message": "gone"})))
+        await stage.project.commented("1", "run/7", "two")
+        assert [one["body"].endswith("two") for one in stage.github.comments[1]] == [True]
+
+
 async def test_a_limit_in_graphql_is_waited_out() -> None:
     """It comes with the status of a success, and with the same headers as any other."""
     async with on_github() as stage:

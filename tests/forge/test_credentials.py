@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from orchestrator.errors import ConfigError, TrackerError, TrackerRefused
 from orchestrator.forge import secret
 from orchestrator.forge.app import AppToken
-from orchestrator.forge.secret import Places, Token, found, private_text
+from orchestrator.forge.secret import Places, RenewedToken, Token, found, private_text
 from tests.forges.asking import NOW, on_github
 from tests.forges.github import issue
 
@@ -208,6 +208,36 @@ def test_what_is_no_key_is_refused(pem: str) -> None:
     with pytest.raises(ConfigError, match="no RSA key") as told:
         AppToken("1", pem, repository="acme/shop", exchange=Grants(public))
     assert CANARY not in str(told.value)
+
+
+@pytest.mark.asyncio
+async def test_a_token_from_a_file_may_be_another_one_later(tmp_path: Path) -> None:
+    """What is refused is looked for once more; where it is the same or gone, the refusal stands."""
+    file = tmp_path / "token"
+
+    def look() -> str:
+        return a_secret(Places((), file=str(file)))
+
+    def put(text: str) -> None:
+        file.write_text(text, encoding="ascii")
+        file.chmod(0o600)
+
+    put(f"{CANARY}\n")
+    token = RenewedToken(look, "private")
+    assert CANARY not in f"{token!r}{token}"
+    async with on_github(credential=RenewedToken(look)) as stage:
+        stage.github.issues[1] = issue(1)
+        stage.github.tokens = ["later"]
+        with pytest.raises(TrackerRefused):
+            await stage.project.forge.get("/repos/acme/shop/issues/1")
+        assert stage.server.count("GET") == 1, "the same token is not tried again"
+        put("later")
+        assert (await stage.project.forge.get("/repos/acme/shop/issues/1"))["number"] == 1
+        assert await stage.project.forge.credential.secret() == "later"
+        file.unlink()
+        stage.github.tokens = []
+        with pytest.raises(TrackerRefused):
+            await stage.project.forge.get("/repos/acme/shop/issues/1")
 
 
 class Rotating:

@@ -114,7 +114,9 @@ class GitLab:
         return paged(asked, found, self.url, most=self.page)
 
     def _notes(self, asked: Asked, where: str) -> Reply:
-        return paged(asked, self.notes.get(where, []), self.url, most=self.page)
+        rows = self.notes.get(where, [])
+        rows = rows[::-1] if asked.query.get("sort", "desc") == "desc" else rows
+        return paged(asked, rows, self.url, most=self.page)
 
     def _say(self, asked: Asked, where: str) -> Reply:
         kind, _, number = where.partition("/")

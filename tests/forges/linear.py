@@ -69,7 +69,7 @@ class Linear:
             said = {"message": "Entity not found: Issue", "extensions": {"code": "INPUT_ERROR"}}
             return Reply(200, {"data": None, "errors": [said]})
         if "comments(" in query:
-            page = _page(self.comments.get(given["id"], []), given["after"])
+            page = _page(self.comments.get(given["id"], [])[::-1], given["after"])
             return Reply(200, {"data": {"issue": {"comments": page}}})
         row = self.issues[given["id"]]
         if "states(" in query:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from orchestrator import Event, Orchestrator, Signal, scheduler
+from orchestrator import Event, Orchestrator, Signal, broadcast
 from orchestrator.errors import MalformedReply, ModelOverloaded, ModelRefused
 from orchestrator.events import (
     ModelReplied,
@@ -211,7 +211,7 @@ async def test_a_sink_that_hangs_stops_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sink that never returns holds neither the run nor its end."""
-    monkeypatch.setattr(scheduler, "DRAIN_S", 0.05)
+    monkeypatch.setattr(broadcast, "DRAIN_S", 0.05)
     heard: list[Event | Signal] = []
 
     async def hangs(event: Event | Signal) -> None:

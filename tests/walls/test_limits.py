@@ -16,6 +16,7 @@ from orchestrator import OpenToolbox, open_toolbox
 from orchestrator.sandboxes import watch
 from orchestrator.sandboxes.groups import Groups, bounds
 from orchestrator.settings import SandboxSettings
+from tests.walls import watch_over
 from tests.walls.inside import done, sh
 from tests.walls.outside import eventually, processes_with
 
@@ -162,14 +163,12 @@ def test_idle_watching_looks_at_few_files(tmp_path: Path) -> None:
 async def test_no_group_and_no_thread_is_left(work: Path, state: Path) -> None:
     """After the block neither control groups nor the watchdog's thread are there any more."""
 
-    def groups() -> set[Path]:
-        roots = {one for kind in bounds() for one in kind.hierarchies}
-        return {found for root in roots for found in root.glob("orchestrate-*")}
-
-    before, threads = groups(), threading.active_count()
+    threads = threading.active_count()
     async with opened(work, state) as toolbox:
         await done(toolbox, "sleep 100 & true")
-        made = groups() - before
+        names = watch_over.groups_of(watch_over.below(os.getpid()))
+        roots = {one for kind in bounds() for one in kind.hierarchies}
+        made = [root / name for root in roots for name in names if (root / name).exists()]
         assert made or not bounded_by_group()
-    await eventually(lambda: not made & groups(), "its groups are removed")
+    await eventually(lambda: not any(one.exists() for one in made), "its groups are removed")
     await eventually(lambda: threading.active_count() <= threads, "the thread has ended")

@@ -130,11 +130,12 @@ def kill_hosts(tmp_path: Path, repository: Path, state: Path, kills: int) -> dic
     work.mkdir()
     for number in range(kills):
         marker = f"marker-{secrets.token_hex(8)}"
-        seconds = dice.uniform(0.1, STARTING_S if number % 2 else 3.0)
+        since = "start" if number % 2 else "seen"
+        seconds = dice.uniform(0.1, STARTING_S if number % 2 else 2.0)
         kinds = ("fg", "bg", "far", "now")
         done = subprocess.run(
             [
-                *(sys.executable, watch_over.__file__, str(seconds)),
+                *(sys.executable, watch_over.__file__, str(seconds), since),
                 *(f"{marker}-{kind}" for kind in kinds),
                 *("--", sys.executable, "-c", HOST, str(work), str(repository), str(state), marker),
             ],
@@ -143,7 +144,7 @@ def kill_hosts(tmp_path: Path, repository: Path, state: Path, kills: int) -> dic
             text=True,
         )
         assert done.returncode == 0, (
-            f"something outlives its host, killed after {seconds} s: {done}"
+            f"something outlives its host, killed {seconds} s after its {since}: {done}"
         )
         told = json.loads(done.stdout)
         assert told["status"] == -9, done.stderr

@@ -1,7 +1,8 @@
 """Starts a host process, kills it after a while, and sees all that it started end.
 
-    python watch_over.py SECONDS WORDS... -- PROGRAM ARGUMENTS...
+    python watch_over.py SECONDS start|seen WORDS... -- PROGRAM ARGUMENTS...
 
+The seconds are counted from its start, or from when one of the words was seen for the first time.
 Whatever outlives the host becomes a child of this process, which is not done before the last of
 them has ended. Words are looked for in command lines and environments while the host lives, so
 that it can be told what was going on when it was killed.
@@ -15,11 +16,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE_S = 60
+LOOK_S = 0.02
 
 
 def below(pid: int) -> list[int]:
@@ -52,12 +55,27 @@ def told_in(pids: list[int], word: str) -> bool:
     return False
 
 
+def until_seen(host: subprocess.Popen[bytes], words: list[str]) -> None:
+    """Wait until the host, however busy the machine is, has started one of the words."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with suppress(subprocess.TimeoutExpired):
+            host.wait(LOOK_S)
+            return
+        pids = [one for one in below(os.getpid()) if one != host.pid]
+        if any(told_in(pids, word) for word in words):
+            return
+
+
 def main() -> None:
     """Do it, and print what was seen as JSON."""
     split = sys.argv.index("--")
-    seconds, words, command = float(sys.argv[1]), sys.argv[2:split], sys.argv[split + 1 :]
+    seconds, since, words = float(sys.argv[1]), sys.argv[2], sys.argv[3:split]
+    command = sys.argv[split + 1 :]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     host = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    if since == "seen":
+        until_seen(host, words)
     with suppress(subprocess.TimeoutExpired):
         host.wait(seconds)
     pids = below(os.getpid())
