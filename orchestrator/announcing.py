@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from orchestrator.calm import calm
 from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.prompts import cleaned
 from orchestrator.pullrequests import Comment, Thread
@@ -19,11 +20,15 @@ to this project, and failed checks, are the next task on this branch."""
 TITLE_LIMIT = 200
 WORDS_LIMIT = 6000
 LINES_MOST = 60
-MENTION = re.compile(r"@(?=[A-Za-z0-9])")
-CLOSING = re.compile(r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(\s*:?\s+)(?=\S*#\d|https?://)")
-REFERENCE = re.compile(r"(?<![&\w])#(?=\d)")
+ROW_LIMIT = 400
+OURS_LIMIT = 30_000
+"""Characters of our part of a text: a host cuts longer ones, and the end of it would be lost."""
+FILE_HERE = re.compile(r"(?<![\w:/.~-])/(?:[\w.+@-]+/)+[\w.+@-]*")
 VISIBLE = re.compile(r"<!--.*?-->", re.DOTALL)
 ROUND = re.compile(r"<!-- orchestrate: round ([0-9]{1,4}) -->")
+ANSWER_LIMIT = 1500
+"""Characters of an agent's words in a comment."""
+ONCE = "This comment is edited when there is more to tell."
 ANSWER = "**orchestrate:**"
 """What every answer of ours begins with."""
 NUMBER = re.compile(r"[0-9]+")
@@ -37,7 +42,9 @@ def title_of(issue: Issue, *, here: bool) -> str:
         here: whether the issue is the code host's own, so that its number means this one.
     """
     named = f"#{issue.key}" if here else f"issue {issue.key}"
-    return plain(f"{issue.title} ({named})" if issue.title else f"Issue {issue.key}")
+    # Whoever wrote the issue has written this; squashed, it becomes a commit's message.
+    title = calm(plain(issue.title))[: TITLE_LIMIT - len(named) - 3]
+    return f"{title} ({named})" if title else f"Issue {plain(issue.key)}"
 
 
 def plain(text: str) -> str:
@@ -51,9 +58,8 @@ def told(text: str) -> str:
     It notifies no person, closes and links no issue, loads no image, and hides nothing.
     """
     text = cleaned(text)[:WORDS_LIMIT].replace("&", "&amp;").replace("<", "&lt;")
-    text = CLOSING.sub(r"\1\2&#8203;", text)
-    text = REFERENCE.sub("&#35;", text)
-    return MENTION.sub("&#64;&#8203;", text).replace("![", "!\\[")
+    # An entity alone would not do: hosts look for names and numbers in what is shown.
+    return calm(text).replace("![", "!\\[")
 
 
 def run_marker(run: str) -> str:
@@ -95,8 +101,15 @@ def body_of(run: Run, outcome: Outcome, *, closes: bool) -> str:
         lines += ["### Evidence", "", *_listed(seen), ""]
     if outcome.notes:
         lines += ["### Notes", "", *_listed(outcome.notes), ""]
-    lines += ["### How it goes on", "", GOES_ON.format(key=plain(issue.key)), END]
-    return "\n".join(lines)
+    ending = "\n".join(["### How it goes on", "", GOES_ON.format(key=plain(issue.key)), END])
+    return f"{_bounded(chr(10).join(lines))}\n{ending}"
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= OURS_LIMIT:
+        return text
+    whole = text[:OURS_LIMIT].rpartition("\n")[0]
+    return f"{whole}\n\nCut here; the report of the run has the rest.\n"
 
 
 def merged_body(old: str, new: str) -> str:
@@ -118,9 +131,26 @@ def answer_of(run: Run, outcome: Outcome) -> str:
     lines = [f"{ANSWER} {done if outcome.commit else 'nothing was changed for this.'}"]
     if outcome.summary.strip():
         lines += ["", "The agent says of all that was asked for:", ""]
-        lines += _quoted(told(outcome.summary[:1500]))
+        lines += _quoted(told(outcome.summary[:ANSWER_LIMIT]))
     lines += ["", f"Run `{plain(run.run_id)}`. If it is not what you meant, answer here."]
     return "\n".join(lines)
+
+
+def comment_of(run: Run, outcome: Outcome) -> str:
+    """Return the issue's own comment: how its last run ended, and where its work is."""
+    lines = [f"**{outcome.status}**: run `{plain(run.run_id)}` by {told(plain(outcome.agent))}"]
+    if outcome.pull_request:
+        lines.append(f"The change waits for you: {plain(outcome.pull_request)}")
+    elif outcome.pushed:
+        lines.append(f"The work is pushed: `{plain(outcome.pushed)}`")
+    if outcome.error:
+        why = FILE_HERE.sub("(a file of that machine)", plain(outcome.error))
+        lines.append(f"What stopped it: {told(why)}")
+    if outcome.summary.strip():
+        said = told(outcome.summary[:ANSWER_LIMIT])
+        lines.append("\n".join(["The agent says:", "", *_quoted(said)]))
+    lines.append(f"Cost: ${outcome.cost_usd:.4f}. {ONCE}")
+    return "\n\n".join(lines)
 
 
 def waits(thread: Thread) -> bool:
@@ -141,6 +171,14 @@ def _is_answer(comment: Comment) -> bool:
     return VISIBLE.sub("", comment.body).strip().startswith(ANSWER)
 
 
+def with_round(body: str, number: int) -> str:
+    """Return a pull request's text that says how many runs have gone on with it."""
+    mark = f"<!-- orchestrate: round {number} -->"
+    if ROUND.search(body):
+        return ROUND.sub(mark, body, count=1)
+    return body.replace(BEGIN, f"{BEGIN}\n{mark}", 1) if BEGIN in body else f"{body}\n{mark}"
+
+
 def round_of(body: str) -> int:
     """Return how many runs have gone on with a pull request, as its text says."""
     found = ROUND.search(body)
@@ -152,7 +190,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def _listed(lines: Iterable[str]) -> list[str]:
-    rows = [f"- {told(' '.join(one.split()))}" for one in lines]
+    rows = [f"- {told(' '.join(one.split())[:ROW_LIMIT])}" for one in lines]
     more = len(rows) - LINES_MOST
     return [*rows[:LINES_MOST], *([f"- and {more} more"] if more > 0 else [])]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from orchestrator.errors import TrackerError
@@ -119,12 +120,40 @@ class FileClaims:
         """Remove the run's own claim."""
         await anyio.to_thread.run_sync(self._release, issue, run)
 
+    async def dead(self, issue: str) -> str:
+        """Return the run of a process that is gone, where it still has an issue; else nothing."""
+        return await anyio.to_thread.run_sync(self._dead, issue)
+
+    def _dead(self, issue: str) -> str:
+        with _Lock(self._folder):
+            kept = _read(self._path(issue)) or {}
+        owner = str(kept.get("owner"))
+        gone = kept.get("left") or (owner != self._owner and not self._is_alive(owner))
+        return str(kept.get("run", "")) if gone else ""
+
+    async def holds(self, issue: str, run: str) -> bool:
+        """Tell whether a run has an issue already."""
+        kept = await anyio.to_thread.run_sync(_read, self._path(issue)) or {}
+        return kept.get("run") == run and not kept.get("left")
+
+    async def leave(self, issue: str, run: str) -> None:
+        """Note that a run no longer has an issue, though others still read that it has."""
+        await anyio.to_thread.run_sync(self._leave, issue, run)
+
+    def _leave(self, issue: str, run: str) -> None:
+        path = self._path(issue)
+        with _Lock(self._folder):
+            kept = _read(path) or {}
+            if kept.get("run") == run:
+                _write(path, {**kept, "left": True})
+
     def _claim(self, issue: str, run: str) -> bool:
         path = self._path(issue)
         with _Lock(self._folder):
             kept = _read(path)
             until = kept.get("until") if kept else None
             held = isinstance(until, int | float) and until > self._clock()
+            held = held and not (kept or {}).get("left")
             if kept is not None and held and kept.get("run") != run:
                 owner = str(kept.get("owner"))
                 if owner == self._owner or self._is_alive(owner):
@@ -142,6 +171,48 @@ class FileClaims:
     def _path(self, issue: str) -> Path:
         name = hashlib.sha256(f"{self._repo}\0{issue}".encode()).hexdigest()[:32]
         return self._folder / f"{name}.json"
+
+
+class SharedClaims:
+    """Claims that others read, with a file here that tells which of them a dead process left.
+
+    Args:
+        here: of all processes that share a state directory.
+        there: of all machines.
+    """
+
+    def __init__(self, here: FileClaims, there: NoteClaims) -> None:
+        self._here = here
+        self._there = there
+
+    async def claim(self, issue: str, run: str) -> bool:
+        """Take an issue for a run; what a process of this state directory left is taken over."""
+        left = await self._here.dead(issue)
+        if left and left != run:
+            await self._there.release(issue, left)
+        renewed = await self._here.holds(issue, run)
+        if not await self._here.claim(issue, run):
+            return False
+        try:
+            taken = await self._there.claim(issue, run)
+        except BaseException:
+            if not renewed:  # the note may stand there all the same
+                with anyio.CancelScope(shield=True):
+                    await self._here.leave(issue, run)
+            raise
+        if not taken:
+            await self._here.release(issue, run)
+        return taken
+
+    async def release(self, issue: str, run: str) -> None:
+        """Give an issue back in both places; where others cannot be told, that is made up for."""
+        try:
+            await self._there.release(issue, run)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._here.leave(issue, run)
+            raise
+        await self._here.release(issue, run)
 
 
 class _Lock:

@@ -148,7 +148,8 @@ class Conclusion:
         outcome = await self.with_work(outcome, judged)
         if self._publisher is not None:
             gates = self._required().gates
-            outcome = await self._publisher.rescued(outcome, judged.verdicts, gates)
+            base = judged.work.base or self._run.base_commit
+            outcome = await self._publisher.rescued(outcome, judged.verdicts, gates, base)
         return await self.finished(outcome, judged.work)
 
     async def unchanged(self, words: str, base: str = "") -> Outcome:
@@ -166,7 +167,7 @@ class Conclusion:
             hint = f"read its last words, and answer at {self._run.continues.url}"
         outcome = self._outcomes.of("needs_human", words, error=error, hint=hint)
         if self._publisher is not None:
-            await self._publisher.answer(outcome)
+            outcome = await self._publisher.answer(outcome)
         return await self.finished(outcome)
 
     async def with_work(self, outcome: Outcome, judged: Judged) -> Outcome:

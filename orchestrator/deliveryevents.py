@@ -81,3 +81,39 @@ class ThreadAnswered:
     @property
     def key(self) -> str:
         return f"answer/{self.thread}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundNoted:
+    """The pull request says that a run goes on with it, before anything is paid for."""
+
+    number: str
+    round: int
+
+    @property
+    def key(self) -> str:
+        return "round"
+
+
+@dataclass(frozen=True, slots=True)
+class IssueMoved:
+    """The tracker shows how far work on the issue is."""
+
+    issue: str
+    to: str
+
+    @property
+    def key(self) -> str:
+        return f"issue/{self.to}"
+
+
+@dataclass(frozen=True, slots=True)
+class IssueCommented:
+    """The issue's own comment tells how the run ended."""
+
+    issue: str
+    url: str
+
+    @property
+    def key(self) -> str:
+        return "issue/comment"

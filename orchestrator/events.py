@@ -15,9 +15,12 @@ import orjson
 from orchestrator.deliveryevents import (
     AnswerIntended,
     BranchPushed,
+    IssueCommented,
+    IssueMoved,
     PullRequestIntended,
     PullRequestSet,
     PushIntended,
+    RoundNoted,
     ThreadAnswered,
 )
 from orchestrator.rebuilding import build
@@ -360,6 +363,9 @@ Event = (
     | PullRequestSet
     | AnswerIntended
     | ThreadAnswered
+    | RoundNoted
+    | IssueMoved
+    | IssueCommented
     | EgressDecided
     | EgressEnded
     | WorkspaceSetUp

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from orchestrator.calm import calm
 from orchestrator.pullrequests import Continued, Feedback
 from orchestrator.records import AgentDefinition, Finding, Issue, Verdict
 
@@ -263,7 +264,8 @@ def findings_message(findings: Sequence[Finding], left: int, merged: str = "") -
 
 def commit_message(issue: Issue) -> str:
     """Return the message of the commit that takes up what an agent left uncommitted."""
-    title = " ".join(cleaned(issue.title).split())[:100] or "Work"
+    # Whoever wrote the issue has written this, and hosts act on what messages of commits say.
+    title = calm(" ".join(cleaned(issue.title).split()))[:100] or "Work"
     return f"{title} ({'#' if issue.key.isdigit() else ''}{issue.key})"
 
 

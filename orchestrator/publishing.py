@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import anyio.to_thread
@@ -19,19 +20,30 @@ from orchestrator.announcing import (
     body_of,
     is_ours,
     merged_body,
+    round_of,
     run_marker,
     title_of,
+    with_round,
 )
+from orchestrator.calm import loud
 from orchestrator.deliveryevents import (
     AnswerIntended,
     BranchPushed,
     PullRequestIntended,
     PullRequestSet,
     PushIntended,
+    RoundNoted,
     ThreadAnswered,
 )
-from orchestrator.errors import DeliveryRefused, OrchestratorError
+from orchestrator.errors import (
+    DeliveryRefused,
+    JournalError,
+    OrchestratorError,
+    TrackerConflict,
+    TrackerMissing,
+)
 from orchestrator.events import Event
+from orchestrator.hostgit import run_git
 from orchestrator.ports import CodeHost
 from orchestrator.pullrequests import PullRequest, PullRequestWish
 from orchestrator.records import SECRETS_GATE, Outcome, Run, Verdict
@@ -39,6 +51,9 @@ from orchestrator.remotes import Remote
 from orchestrator.repository import Repository
 
 HEADS = "refs/heads/"
+LOUD_MOST = 5
+MESSAGES_MOST, MESSAGES_LIMIT = 200, 256 * 1024
+"""Messages of commits, and bytes of them, that are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +128,65 @@ class Publisher:
         """
         where = await self._pushed(outcome.branch, outcome.commit, base)
         outcome = dataclasses.replace(outcome, pushed=where)
+        outcome = self._noted(outcome, await self._said_in_commits(outcome.commit, base))
         host = self._delivery.host
         if self._delivery.mode == "none":
             return outcome
-        public = self._public(outcome)
-        found = await self._pull_request(host, public)
-        await self._answers(host, public)
-        return dataclasses.replace(outcome, pull_request=found.url)
+        found = await self._pull_request(host, outcome)
+        outcome = dataclasses.replace(outcome, pull_request=found.url)
+        return self._noted(outcome, await self._answers(host, outcome))
 
-    async def answer(self, outcome: Outcome) -> None:
-        """Answer what the run was to work on, where it has changed nothing.
+    async def begun(self) -> None:
+        """Have the pull request say that a run goes on with it, before anything is paid for.
+
+        Where no journal of this run is found later, as on another machine, that bounds how often.
 
         Raises:
             TrackerError: the code host did not do what was asked.
         """
-        if self._delivery.mode != "none":
-            await self._answers(self._delivery.host, self._public(outcome))
+        continued = self._run.continues
+        if continued is None or self._delivery.mode == "none":
+            return
+        done = RoundNoted(continued.number, continued.round)
+        if done in self._events:
+            return
+        found = await self._delivery.host.find(continued.branch)
+        if found is not None and found.state == "open" and round_of(found.body) < continued.round:
+            wish = self._as_it_is(found, with_round(found.body, continued.round))
+            await self._delivery.host.amend(found, wish)
+        await self._emit(done)
 
-    def _public(self, outcome: Outcome) -> Outcome:
-        clean = self._delivery.clean
-        return dataclasses.replace(
-            outcome, summary=clean(outcome.summary), notes=tuple(map(clean, outcome.notes))
-        )
+    async def answer(self, outcome: Outcome) -> Outcome:
+        """Answer what the run was to work on, where it has changed nothing.
+
+        Returns:
+            The outcome, with what could not be answered.
+
+        Raises:
+            TrackerError: the code host did not do what was asked.
+        """
+        if self._delivery.mode == "none":
+            return outcome
+        return self._noted(outcome, await self._answers(self._delivery.host, outcome))
+
+    async def _said_in_commits(self, commit: str, base: str) -> list[str]:
+        """Return a note of messages that do something when they are pushed or merged.
+
+        They are the agent's own words, and part of what was judged: they cannot be made to do
+        nothing any more, but whoever merges them can be told.
+        """
+        own = self._run.issue.key if self._delivery.closes else ""
+        messages = partial(messages_of, self._repository, base, commit)
+        found = loud(await anyio.to_thread.run_sync(messages), own)
+        if not found:
+            return []
+        told = ", ".join(f"'{one}'" for one in found[:LOUD_MOST])
+        more = f" and {len(found) - LOUD_MOST} more" if len(found) > LOUD_MOST else ""
+        return [f"messages of its commits close issues or mention people: {told}{more}"]
+
+    @staticmethod
+    def _noted(outcome: Outcome, notes: Sequence[str]) -> Outcome:
+        return dataclasses.replace(outcome, notes=(*outcome.notes, *notes))
 
     # -- the push --------------------------------------------------------------------------
 
@@ -151,7 +203,7 @@ class Publisher:
         return f"{remote.shown()} {branch}"
 
     async def rescued(
-        self, outcome: Outcome, verdicts: Sequence[Verdict], gates: Sequence[str]
+        self, outcome: Outcome, verdicts: Sequence[Verdict], gates: Sequence[str], base: str
     ) -> Outcome:
         """Push work that was not let through under a name of its own, where that may be.
 
@@ -161,10 +213,14 @@ class Publisher:
             outcome: its error says why it was not let through.
             verdicts: what the gates said of its commit.
             gates: the names of all gates that judge.
+            base: the commit that the work is a change of; it holds what was merged in.
 
         Returns:
             The outcome, with where the work is, or why it could not be pushed.
         """
+        there = self._is_pushed(outcome.commit)
+        if there is not None:
+            return dataclasses.replace(outcome, pushed=f"{there.remote} {there.branch}")
         if not self._delivery.rescue or not outcome.commit:
             return outcome
         if not verdicts or not may_leave(verdicts, outcome.commit, gates):
@@ -175,19 +231,24 @@ class Publisher:
         where = f"the work is pushed as {branch} to {remote.shown()}, to be looked at"
         if done not in self._events:
             try:
-                await require_known(
-                    self._repository, remote, self._run.base_commit, self._run.base_ref
-                )
+                await require_known(self._repository, remote, base, self._run.base_ref)
                 await self._intend(
                     PushIntended(remote.shown(), branch, outcome.commit, rescue=True)
                 )
                 await remote.push(branch, outcome.commit)
+            except JournalError:
+                raise
             except OrchestratorError as error:
                 note = f"the work could not be pushed to be looked at: {error}"
                 return dataclasses.replace(outcome, notes=(*outcome.notes, note))
             await self._emit(done)
         pushed = f"{remote.shown()} {branch}"
         return dataclasses.replace(outcome, pushed=pushed, notes=(*outcome.notes, where))
+
+    def _is_pushed(self, commit: str) -> BranchPushed | None:
+        """Return where a commit is pushed to under its own branch's name, if it is."""
+        pushed = [one for one in self._events if isinstance(one, BranchPushed) and not one.rescue]
+        return next((one for one in pushed if commit and one.commit == commit), None)
 
     async def _intend(self, intent: Event) -> None:
         if not any(one.key == intent.key for one in self._events):
@@ -202,26 +263,33 @@ class Publisher:
             return PullRequest(done.number, done.url, "open", branch, self._base())
         found = await host.find(branch)
         self._require_open(found)
-        body = body_of(self._run, outcome, closes=self._delivery.closes)
+        # All of it: an agent's words are in what was seen of it and in findings, too.
+        body = self._delivery.clean(body_of(self._run, outcome, closes=self._delivery.closes))
         await self._intend(PullRequestIntended(branch))
         if found is None or found.state != "open":
             found = await host.open(self._wish(branch, body))
         elif is_ours(found.body, self._run.issue.key):
-            # What people have made of title, base, draft and reviewers since then stays; but one
-            # that this very run opened may have been cut off before anybody was asked.
-            just_opened = self._run.continues is None and run_marker(self._run.run_id) in found.body
-            wish = PullRequestWish(
-                title=found.title,
-                body=merged_body(found.body, body),
-                branch=branch,
-                base=found.base,
-                draft=found.draft,
+            # One that this very run opened may have been cut off before anybody was asked.
+            opened = self._run.continues is None and run_marker(self._run.run_id) in found.body
+            wish = dataclasses.replace(
+                self._as_it_is(found, merged_body(found.body, body)),
                 labels=self._delivery.labels,
-                reviewers=self._delivery.reviewers if just_opened else (),
+                reviewers=self._delivery.reviewers if opened else (),
             )
             found = await host.amend(found, wish)
         await self._emit(PullRequestSet(found.number, found.url))
         return found
+
+    @staticmethod
+    def _as_it_is(found: PullRequest, body: str) -> PullRequestWish:
+        """Return a wish that leaves what people made of title, base, draft and reviewers."""
+        return PullRequestWish(
+            title=found.title,
+            body=body,
+            branch=found.branch,
+            base=found.base,
+            draft=found.draft,
+        )
 
     def _require_open(self, found: PullRequest | None) -> None:
         """Refuse to open another one in place of one that a person has closed."""
@@ -254,19 +322,32 @@ class Publisher:
 
     # -- answers ---------------------------------------------------------------------------
 
-    async def _answers(self, host: CodeHost, outcome: Outcome) -> None:
+    async def _answers(self, host: CodeHost, outcome: Outcome) -> list[str]:
+        """Answer each thread once; return what is to be told of those that are gone."""
+        lost: list[str] = []
         if self._run.continues is None:
-            return
+            return lost
+        body = self._delivery.clean(answer_of(self._run, outcome))
         for thread in self._run.continues.feedback.threads:
             done = ThreadAnswered(thread.id)
             if done in self._events:
                 continue
             await self._intend(AnswerIntended(thread.id))
-            await host.answer(thread.id, answer_marker(thread), self._answer(outcome))
+            try:
+                await host.answer(thread.id, answer_marker(thread), body)
+            except (TrackerMissing, TrackerConflict) as error:
+                # Somebody deleted or locked it meanwhile; that would never end otherwise.
+                lost.append(f"a comment could not be answered: {error}")
+                continue
             await self._emit(done)
+        return lost
 
-    def _answer(self, outcome: Outcome) -> str:
-        return answer_of(self._run, outcome)
+
+def messages_of(repository: Repository, base: str, commit: str) -> str:
+    """Return the messages of the commits that work brings, as far as anybody reads them."""
+    asked = ["log", f"-{MESSAGES_MOST}", "--format=%B", f"{base}..{commit}", "--"]
+    done = run_git(asked, cwd=repository.common, check=False)
+    return done.stdout[:MESSAGES_LIMIT].decode("utf-8", "replace")
 
 
 def may_leave(verdicts: Sequence[Verdict], commit: str, gates: Sequence[str]) -> bool:

@@ -1,42 +1,20 @@
-"""A remote of the user's repository: what it holds, and one push of one commit to it.
-
-Git runs in a directory of its own that has no settings but ours and reads the repository's
-objects: nothing that the repository's settings name is started. A secret goes to git through a pipe
-that is read once; it is in no argument, environment, file, event or error.
-"""
+"""A remote of the user's repository: what it holds, and one push of one commit to it."""
 
 from __future__ import annotations
 
-import base64
-import os
 import re
-import shutil
-import signal
-import subprocess
-import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
-import anyio.abc
+import anyio.to_thread
 
 from orchestrator.errors import ConfigError, DeliveryRefused, RemoteUnavailable
-from orchestrator.hostgit import environment
-from orchestrator.remoteurls import Login, RemoteUrl, may_carry_secrets, remote_url
+from orchestrator.remotegit import TIMEOUT_S, RemoteGit, Said
+from orchestrator.remoteurls import Login, RemoteUrl, remote_url
 from orchestrator.repository import SHA, Repository
 
-TIMEOUT_S = 300.0
-OUTPUT_LIMIT = 64 * 1024
-SILENCE = {"http.lowSpeedLimit": "1", "http.lowSpeedTime": "60"}
-"""Less than a byte a second for a minute counts as no answer."""
-PASSED_ON = (
-    *("SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-)
-"""What reaching a remote depends on, and git on the host does not get otherwise."""
 DENIED = re.compile(
     r"Authentication failed|could not read (?:Username|Password)|returned error: (?:401|403)"
     r"|Permission denied|Access denied|not authorized",
@@ -46,6 +24,19 @@ MISSING = re.compile(
     r"returned error: 404|repository .*not found|does not appear to be a git repository",
     re.IGNORECASE,
 )
+DUBIOUS = "dubious ownership"
+AGAIN = "nothing is lost: try again later"
+UNTOLD = re.compile(r"Please make sure you have|and the repository exists|hint:|To \S+$|Warning:")
+"""Lines of git and ssh that tell nothing of what is wrong."""
+HINTS = (
+    (re.compile(DUBIOUS), "it is somebody else's: git config --global --add safe.directory {path}"),
+    (re.compile("Host key verification failed"), "connect once by hand: ssh {host}"),
+    (re.compile("cannot run ssh"), "install ssh, or use its https address"),
+    (re.compile("unpack"), "it cannot keep what is pushed: is it writable, and has it room?"),
+    (DENIED, "its credentials are missing, wrong or too weak: mend them, and go on"),
+    (MISSING, "there is no such repository, or these credentials do not show it"),
+)
+"""What to do, by what git or ssh said; the first that fits."""
 RACED = re.compile(
     r"stale info|non-fast-forward|fetch first|cannot lock ref|failed to update ref"
     r"|remote ref updated since checkout|incorrect old value|reference already exists",
@@ -64,19 +55,6 @@ class Pushed:
     branch: str
     commit: str
     moved: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """How a git command ended."""
-
-    status: int
-    output: str
-    errors: str
-
-    @property
-    def all(self) -> str:
-        return f"{self.output}\n{self.errors}"
 
 
 class Remote:
@@ -103,12 +81,17 @@ class Remote:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._repository = repository
-        self._login = login
-        self._scratch = scratch
-        self._variables = {k: v for k, v in (variables or {}).items() if k in PASSED_ON}
-        self._timeout_s = timeout_s
         self.name = name
         self.url = self._located()
+        self._git = RemoteGit(
+            repository,
+            self.url,
+            shown=self.shown(),
+            scratch=scratch,
+            login=login,
+            variables=variables,
+            timeout_s=timeout_s,
+        )
 
     def _located(self) -> RemoteUrl:
         text = self._repository.remote_address(self.name)
@@ -143,7 +126,7 @@ class Remote:
             RemoteUnavailable: it could not be asked.
         """
         refs = [f"refs/heads/{one}" for one in branches]
-        said = await self._git("ls-remote", "--heads", "--", self.url.address, *refs)
+        said = await self._git.run("ls-remote", "--heads", "--", self.url.address, *refs)
         if said.status:
             raise self._unavailable("could not be asked for its branches", said)
         found: dict[str, str] = {}
@@ -173,7 +156,7 @@ class Remote:
             return Pushed(branch, commit, moved=False)
         await self._require_forward(branch, commit, current, expected)
         ref = f"refs/heads/{branch}"
-        said = await self._git(
+        said = await self._git.run(
             "push",
             "--porcelain",
             "--no-verify",
@@ -206,7 +189,7 @@ class Remote:
         current = (await self.heads(branch)).get(branch, "")
         if not current or self._repository.has(current):
             return current
-        said = await self._git(
+        said = await self._git.run(
             "fetch",
             "--quiet",
             "--no-tags",
@@ -249,9 +232,7 @@ class Remote:
 
     # -- what went wrong -------------------------------------------------------------------
 
-    def _refused(
-        self, branch: str, commit: str, said: _Said
-    ) -> DeliveryRefused | RemoteUnavailable:
+    def _refused(self, branch: str, commit: str, said: Said) -> DeliveryRefused | RemoteUnavailable:
         flags = [line for line in said.output.splitlines() if line.startswith("!")]
         why = flags[0].rpartition("\t")[2] if flags else ""
         remote = " ".join(
@@ -265,7 +246,7 @@ class Remote:
                 f"branch {branch} on {self.shown()} moved while it was pushed to {told}",
                 hint=f"the work is commit {commit}: look at both, and push what you want to keep",
             )
-        if flags:
+        if flags and "unpacker error" not in why:
             return DeliveryRefused(
                 f"{self.shown()} refuses the push of {branch}: {told}",
                 hint="its rules or hooks say no: change them, or push it yourself: "
@@ -273,155 +254,10 @@ class Remote:
             )
         return self._unavailable(f"did not take branch {branch}", said)
 
-    def _unavailable(self, what: str, said: _Said) -> RemoteUnavailable:
+    def _unavailable(self, what: str, said: Said) -> RemoteUnavailable:
         lines = [one.strip() for one in said.errors.splitlines() if one.strip()]
-        telling = [one for one in lines if one.startswith(("fatal:", "error:", "remote:"))]
+        telling = [one for one in lines if UNTOLD.match(one) is None]
         short = " ".join((telling or lines)[:3])[:300] or f"git ended with {said.status}"
-        hint = "nothing is lost: try again later"
-        if DENIED.search(said.errors):
-            hint = "its credentials are missing, wrong or too weak: mend them, and go on"
-        elif MISSING.search(said.errors):
-            hint = "there is no such repository, or these credentials do not show it"
+        hint = next((words for sign, words in HINTS if sign.search(said.errors)), AGAIN)
+        hint = hint.format(path=self.url.path, host=self.url.host)
         return RemoteUnavailable(f"{self.shown()} {what}: {short}", hint=hint)
-
-    # -- running git -----------------------------------------------------------------------
-
-    async def _secret(self) -> Login | None:
-        login = self.url.login
-        if login is None and self._login is not None and self.url.kind in {"http", "https"}:
-            login = await self._login(self.url.origin)
-        if login is None:
-            return None
-        if any(char in text for text in (login.user, login.secret) for char in "\r\n\0"):
-            raise RemoteUnavailable(
-                f"the credentials for {self.shown()} hold a line break",
-                hint="give the token alone",
-            )
-        if not may_carry_secrets(self.url):
-            raise RemoteUnavailable(
-                f"{self.shown()} is reached over plain http, and no credentials are sent there",
-                hint="use its https address",
-            )
-        return login
-
-    async def _git(self, *arguments: str, checked: bool = False) -> _Said:
-        """Run one git command in a directory that has no settings but ours."""
-        login = await self._secret()
-        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder = Path(tempfile.mkdtemp(prefix="remote-", dir=self._scratch))
-        reader: int | None = None
-        try:
-            self._make_directory(folder)
-            settings = dict(SILENCE)
-            if checked:
-                settings["fetch.fsckObjects"] = "true"
-            if login is not None:
-                reader = _piped(f"username={login.user}\npassword={login.secret}\n")
-                settings |= {
-                    "credential.helper": "",  # the user's own are not told of our secret
-                    f"credential.{self.url.origin}.helper": (
-                        f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'
-                    ),
-                }
-            env = environment(
-                settings,
-                GIT_DIR=str(folder),
-                GIT_OBJECT_DIRECTORY=str(self._repository.common / "objects"),
-                GIT_ALLOW_PROTOCOL=":".join(KINDS_OF[self.url.kind]),
-            )
-            pass_fds = () if reader is None else (reader,)
-            said = await self._ran(arguments, folder, env | self._variables, pass_fds)
-        finally:
-            if reader is not None:
-                os.close(reader)
-            shutil.rmtree(folder, ignore_errors=True)
-        return _without(login, said)
-
-    def _make_directory(self, folder: Path) -> None:
-        """Make a git directory by hand: no template, no hook, no setting."""
-        (folder / "refs").mkdir()
-        (folder / "objects").mkdir()
-        (folder / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
-        hashed = self._repository.located.object_format
-        lines = ["[core]", "repositoryformatversion = 0", "bare = true"]
-        if hashed != "sha1":
-            lines = [lines[0], "repositoryformatversion = 1", "bare = true", "[extensions]"]
-            lines.append(f"objectformat = {hashed}")
-        (folder / "config").write_text("\n".join([*lines, ""]), encoding="ascii")
-        shallow = self._repository.common / "shallow"
-        if shallow.is_file():
-            shutil.copyfile(shallow, folder / "shallow")
-
-    async def _ran(
-        self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], fds: Sequence[int]
-    ) -> _Said:
-        # A session of its own has no terminal that ssh or git could ask on.
-        process = await anyio.open_process(
-            ["git", *arguments],
-            cwd=folder,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=fds,
-        )
-        kept: dict[str, bytes] = {}
-
-        async def read(name: str, stream: anyio.abc.ByteReceiveStream | None) -> None:
-            data = b""
-            if stream is not None:
-                async for part in stream:
-                    data += part[: max(OUTPUT_LIMIT * 64 - len(data), 0)]
-            kept[name] = data
-
-        try:
-            with anyio.fail_after(self._timeout_s):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(read, "output", process.stdout)
-                    tasks.start_soon(read, "errors", process.stderr)
-                status = await process.wait()
-        except TimeoutError:
-            raise RemoteUnavailable(
-                f"{self.shown()} gave no answer within {self._timeout_s:g} s",
-                hint="nothing is lost: try again later",
-            ) from None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with anyio.CancelScope(shield=True):
-                await process.aclose()
-        output, errors = (kept[one].decode("utf-8", "replace") for one in ("output", "errors"))
-        return _Said(status, output, errors)
-
-
-KINDS_OF = {
-    "https": ("https",),
-    "http": ("http", "https"),
-    "ssh": ("ssh",),
-    "file": ("file",),
-}
-"""What git may speak with a remote of a kind; the user's own rewriting goes no further."""
-
-
-def _piped(text: str) -> int:
-    """Return the reading end of a pipe that holds a text, and then ends."""
-    reader, writer = os.pipe()
-    try:
-        os.write(writer, text.encode())
-    finally:
-        os.close(writer)
-    return reader
-
-
-def _without(login: Login | None, said: _Said) -> _Said:
-    """Return what was said without a secret, should a server have sent it back."""
-    if login is None or not login.secret:
-        return said
-    pair = f"{login.user}:{login.secret}".encode()
-    forms = (login.secret, base64.b64encode(pair).decode())
-
-    def clean(text: str) -> str:
-        for form in forms:
-            text = text.replace(form, "***")
-        return text
-
-    return _Said(said.status, clean(said.output), clean(said.errors))

@@ -139,6 +139,10 @@ class Runner:
     # -- the work --------------------------------------------------------------------------
 
     async def _work(self) -> Outcome:
+        if self._run.continues is not None:
+            publisher = self._publisher()
+            if publisher is not None:
+                await publisher.begun()
         session = await self._session()
         async with anyio.create_task_group() as tasks:
             snapshots = ServerSnapshots(self._server, self._emit, tasks)

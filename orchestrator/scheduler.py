@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.abc
@@ -16,136 +13,26 @@ from orchestrator.broadcast import Broadcast
 from orchestrator.errors import (
     ConfigError,
     IssueNotReady,
-    IssueTaken,
     JournalError,
     NoSuchRun,
     OrchestratorError,
     only,
 )
-from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted, Signal
-from orchestrator.ports import Claims, EventSink, IssueKeys, IssueTracker, RunJournal
-from orchestrator.pullrequests import Continued
+from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted
+from orchestrator.planning import Journal, OwnedJournal, Place, Plans, Wish
+from orchestrator.ports import EventSink, IssueKeys, IssueTracker
 from orchestrator.records import (
     CLOSED,
     PARKED,
     AgentDefinition,
     Issue,
-    Limits,
     Outcome,
-    Route,
     Run,
 )
 from orchestrator.runner import Runner
+from orchestrator.tending import Tending
 
 DONE_BEFORE = "this run was done before, and nothing was done now; --new runs the issue again"
-
-
-class OwnedJournal(RunJournal, Protocol):
-    """The journal of a run that this process owns."""
-
-    run: str
-    epoch: int
-
-
-class Journal(Protocol):
-    """The journal of all runs, as far as the scheduler needs it."""
-
-    async def begin(self, run: Run) -> OwnedJournal: ...
-    async def take_over(self, run: str) -> OwnedJournal: ...
-    async def unfinished(self, repo: str, issue: str) -> str | None: ...
-    async def done(self, repo: str, issue: str) -> tuple[Run, Outcome] | None: ...
-    async def last(self, repo: str, issue: str) -> Run | None: ...
-    async def attempts(self, repo: str, issue: str) -> int: ...
-    async def abandon(self, run: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for on one run; None leaves it to the configuration.
-
-    Attributes:
-        new: whether an unfinished run of the issue is given up for a new attempt.
-        again: whether an issue whose run has ended otherwise than done is begun anew.
-    """
-
-    agent: str | None = None
-    model: str | None = None
-    limit_usd: float | None = None
-    limit_turns: int | None = None
-    new: bool = False
-    again: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where work starts from, and what it becomes.
-
-    Attributes:
-        base_ref: the user's branch, by its full name; empty where HEAD is on none.
-        continues: the pull request whose feedback is the task, if it is that.
-    """
-
-    base: str
-    base_ref: str
-    branch: str
-    continues: Continued | None = None
-
-
-class Plans(Protocol):
-    """What the scheduler has to be told of agents, models and repositories."""
-
-    repo: str
-
-    def roster(self) -> Mapping[str, AgentDefinition]:
-        """Return the agents."""
-        ...
-
-    async def route(self, issue: Issue, wanted: str | None, tracker: IssueTracker) -> Route:
-        """Choose the agent; the tracker may tell who had issues like it."""
-        ...
-
-    def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
-        """Return the model's id, and whether its replies are scripted."""
-        ...
-
-    def limits(self, wish: Wish, before: Limits | None) -> Limits:
-        """Return a run's limits."""
-        ...
-
-    def require_price(self, run: Run) -> None:
-        """Refuse a run whose dollar limit cannot be kept."""
-        ...
-
-    async def place(self, issue: Issue) -> Place:
-        """Return where the work starts from, and what it becomes."""
-        ...
-
-    async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:
-        """Return where work goes on with feedback, or None and what a person should know."""
-        ...
-
-    async def ready(self) -> None:
-        """Prove what every run needs, before one is begun."""
-        ...
-
-    def runner(
-        self,
-        run: Run,
-        agent: AgentDefinition,
-        journal: RunJournal,
-        emit: Callable[..., Awaitable[None]],
-        show: Callable[[Signal], None],
-    ) -> Runner:
-        """Return what does the run."""
-        ...
-
-    async def holds(self, name: str) -> bool:
-        """Tell whether the repository still has a commit, by its id or a ref."""
-        ...
-
-    async def finished(self, run: Run, outcome: Outcome) -> None:
-        """Keep the report, and drop what is no longer needed."""
-        ...
 
 
 class Scheduler:
@@ -156,7 +43,7 @@ class Scheduler:
         journal: where runs are kept.
         plans: agents, models, repository.
         sinks: are told of events and signals.
-        claims: marks issues as taken; None where nobody else works on them.
+        tending: sees to the issues themselves.
     """
 
     def __init__(
@@ -165,10 +52,10 @@ class Scheduler:
         tracker: IssueTracker,
         journal: Journal,
         plans: Plans,
+        tending: Tending,
         sinks: Sequence[EventSink] = (),
-        claims: Claims | None = None,
     ) -> None:
-        self._claims = claims
+        self._tending = tending
         self._tracker = tracker
         self._journal = journal
         self._plans = plans
@@ -185,8 +72,12 @@ class Scheduler:
         unfinished = await self._journal.unfinished(self._plans.repo, key)
         if unfinished is not None and not wish.new:
             return await self.resume(unfinished, wish)
-        done = None if wish.new else await self._journal.done(self._plans.repo, key)
-        told = done if done is not None and await self._plans.holds(done[1].commit) else None
+        ended = await self._journal.ended(self._plans.repo, key) if unfinished is None else None
+        if ended is not None:
+            await self.completed(*ended)
+        told = None if wish.new or ended is None or ended[1].status != "done" else ended
+        if told is not None and not await self._plans.holds(told[1].commit):
+            told = None
         issue = await self._issue(key, told)
         place, note = await self._going_on(issue, wish)
         if told is not None and place is None:
@@ -194,36 +85,47 @@ class Scheduler:
         if place is None and not wish.again and await self._journal.last(self._plans.repo, key):
             raise IssueNotReady(f"the last run of issue {key} has ended, and nothing new was said")
         await self._require_ready(issue)
-        if unfinished is not None:
-            # Taken over first, so that a process that still works on it is told apart and refused.
-            await self._journal.take_over(unfinished)
-            await self._journal.abandon(unfinished)
+        await self._given_up(issue, unfinished)
         await self._plans.ready()
         run_id = f"{issue.key}-{secrets.token_hex(4)}"
-        await self._require_claim(issue.key, run_id)
+        await self._tending.take(issue.key, run_id)
         try:
             run, agent = await self._planned(issue, wish, place, run_id)
             journal = await self._journal.begin(run)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._released(issue.key, run_id)
+                await self._tending.give_back(issue.key, run_id)
             raise
-        return await self._work(run, agent, journal, RunStarted(run, agent))
+        return await self._work(run, agent, journal, [RunStarted(run, agent)])
 
-    async def _require_claim(self, issue: str, run: str) -> None:
-        if self._claims is not None and not await self._claims.claim(issue, run):
-            raise IssueTaken(
-                f"another orchestrator works on issue {issue}",
-                hint="wait for it; a claim that nobody renews ends by itself",
-            )
+    async def _given_up(self, issue: Issue, run: str | None) -> None:
+        """Give up an unfinished run for a new one."""
+        if run is not None:
+            # Taken over first, so that a process that still works on it is told apart and refused.
+            await self._journal.take_over(run)
+            await self._journal.abandon(run)
+            await self._tending.give_back(issue.key, run)
 
-    async def _released(self, issue: str, run: str) -> None:
-        """Give the issue back; where that fails the claim ends by itself."""
-        if self._claims is not None:
-            with suppress(OrchestratorError):
-                await self._claims.release(issue, run)
+    async def completed(self, run: Run, outcome: Outcome, journal: OwnedJournal) -> Outcome:
+        """Tell what is not told yet of a run that has ended, as where its process was killed."""
+        if self._plans.is_told(run.run_id):
+            return outcome
+        return await self._told(run, outcome, journal.append, await journal.events())
 
-    async def _issue(self, key: str, told: tuple[Run, Outcome] | None) -> Issue:
+    async def _told(
+        self,
+        run: Run,
+        outcome: Outcome,
+        emit: Callable[..., Awaitable[None]],
+        events: Sequence[Event],
+    ) -> Outcome:
+        outcome, complete = await self._tending.tell(run, outcome, emit, events)
+        await self._plans.finished(run, outcome)
+        if complete:
+            self._plans.told(run.run_id)
+        return outcome
+
+    async def _issue(self, key: str, told: tuple[Run, Outcome, OwnedJournal] | None) -> Issue:
         """Return an issue; one that is done here need not be there any more."""
         try:
             return await self._tracker.fetch(key)
@@ -238,10 +140,11 @@ class Scheduler:
         last = await self._journal.last(self._plans.repo, issue.key)
         return await self._plans.going_on(issue, last)
 
-    async def _told_again(self, run: Run, outcome: Outcome, note: str = "") -> Outcome:
+    async def _told_again(
+        self, run: Run, outcome: Outcome, journal: OwnedJournal, note: str = ""
+    ) -> Outcome:
         """Return the outcome of a run that is done; what may have been cut off is completed."""
-        await self._plans.finished(run, outcome)
-        await self._tracker.report(run.issue, outcome)
+        outcome = await self.completed(run, outcome, journal)
         notes = (*outcome.notes, DONE_BEFORE, *([note] if note else []))
         if not await self._plans.holds(f"refs/heads/{outcome.branch}"):
             notes = (*notes, f"its branch is gone; to have it again: {_branch_again(outcome)}")
@@ -272,8 +175,15 @@ class Scheduler:
         run = dataclasses.replace(
             last, limits=self._plans.limits(wish, last.limits), model=model, scripted=scripted
         )
-        await self._require_claim(run.issue.key, run.run_id)
-        return await self._work(run, started.agent, journal, RunResumed(journal.epoch, run))
+        try:
+            await self._tending.take(run.issue.key, run.run_id)
+        except OrchestratorError as error:
+            # It is not worked on here, so that another process may go on with it.
+            await journal.append(RunParked(journal.epoch, _not_taken(run, events, error)))
+            raise
+        return await self._work(
+            run, started.agent, journal, [*events, RunResumed(journal.epoch, run)]
+        )
 
     async def _planned(
         self, issue: Issue, wish: Wish, place: Place | None, run_id: str
@@ -316,13 +226,21 @@ class Scheduler:
                 )
 
     async def _work(
-        self, run: Run, agent: AgentDefinition, journal: OwnedJournal, first: Event
+        self, run: Run, agent: AgentDefinition, journal: OwnedJournal, events: Sequence[Event]
     ) -> Outcome:
+        """Do a run.
+
+        Args:
+            run: what is to be done.
+            agent: who does it.
+            journal: the run's.
+            events: those that it holds already, and the one that this process begins with.
+        """
         try:
             async with anyio.create_task_group() as tasks:
                 broadcast = Broadcast(journal, self._sinks, tasks)
                 try:
-                    outcome = await self._watched(run, agent, journal, broadcast, first)
+                    outcome = await self._watched(run, agent, journal, broadcast, events)
                 finally:
                     with anyio.CancelScope(shield=True):
                         await broadcast.drained()
@@ -337,13 +255,13 @@ class Scheduler:
         agent: AgentDefinition,
         journal: OwnedJournal,
         broadcast: Broadcast,
-        first: Event,
+        events: Sequence[Event],
     ) -> Outcome:
         """Do the run; an interruption parks it before it passes on."""
-        await broadcast.emit(first)
+        await broadcast.emit(events[-1])
         runner = self._plans.runner(run, agent, journal, broadcast.emit, broadcast.show)
         try:
-            outcome = await runner.outcome()
+            outcome = await self._tended(runner, run, broadcast, events)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await self._park(runner.interrupted(), run, journal, broadcast)
@@ -352,10 +270,29 @@ class Scheduler:
             outcome = dataclasses.replace(outcome, hint=outcome.hint or go_on(run))
             await self._park(outcome, run, journal, broadcast)
             return outcome
-        await self._plans.finished(run, outcome)
-        await self._released(run.issue.key, run.run_id)
-        await self._tracker.report(run.issue, outcome)
-        return outcome
+        return await self._told(run, outcome, broadcast.emit, events)
+
+    async def _tended(
+        self, runner: Runner, run: Run, broadcast: Broadcast, events: Sequence[Event]
+    ) -> Outcome:
+        """Do the run while its issue is kept; it stops where that becomes another's."""
+        if not self._tending.is_asked_for:
+            return await runner.outcome()
+        ended: list[Outcome] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def keep() -> None:
+                lost = await self._tending.keep(run, broadcast.emit, events)
+                ended.append(
+                    dataclasses.replace(runner.interrupted(), status="unavailable", error=lost)
+                )
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(keep)
+            outcome = await runner.outcome()
+            ended.append(outcome)
+            tasks.cancel_scope.cancel()
+        return ended[0]
 
     async def _park(
         self, outcome: Outcome, run: Run, journal: OwnedJournal, broadcast: Broadcast
@@ -368,6 +305,14 @@ class Scheduler:
                 Notice("the stop could not be journaled; the run can go on all the same")
             )
         await self._plans.finished(run, outcome)
+
+
+def _not_taken(run: Run, events: Sequence[Event], error: OrchestratorError) -> Outcome:
+    """Return the outcome of a run whose issue cannot be had just now; its costs stay as told."""
+    parked = [one.outcome for one in events if isinstance(one, RunParked)]
+    fresh = Outcome("unavailable", run.run_id, run.issue.key, run.route.agent, run.model)
+    before = parked[-1] if parked else fresh
+    return dataclasses.replace(before, status="unavailable", error=str(error), hint=go_on(run))
 
 
 def _branch_again(outcome: Outcome) -> str:

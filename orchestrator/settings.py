@@ -289,10 +289,14 @@ class DeliverySettings:
     timeout_s: float = 300.0
     """How long one git command with the remote may take."""
     claim: bool = False
-    """Whether an issue is marked as taken while a run works on it: by a comment where GitHub or
-    GitLab has it, else for this state directory alone. User level only."""
-    claim_hours: float = 6.0
-    """How long an issue counts as taken by a run that says nothing more."""
+    """Whether an issue is marked as taken while a run works on it: by a comment under it, for
+    markdown issues for this state directory alone. User level only."""
+    claim_hours: float = 1.0
+    """How long an issue counts as taken by a run that says nothing more; a run that lives renews
+    it."""
+    comment: bool = True
+    """Whether the issue gets one comment that tells how its last run ended, where GitHub or GitLab
+    has both issues and pull requests, and one is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

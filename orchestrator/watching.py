@@ -9,7 +9,14 @@ from typing import Protocol
 import anyio
 import anyio.abc
 
-from orchestrator.errors import IssueNotFound, IssueNotReady, NoRoute, OrchestratorError
+from orchestrator.errors import (
+    IssueNotFound,
+    IssueNotReady,
+    NoRoute,
+    OrchestratorError,
+    TrackerBusy,
+    only,
+)
 from orchestrator.records import CLOSED, Issue, Outcome
 
 MOST = 200
@@ -32,7 +39,8 @@ class Pace:
         every_s: seconds between two looks.
         parallel: how many issues are worked on at once.
         attempts: how often in a row an issue may fail for a passing reason.
-        longest_s: the longest wait before such an issue is tried again.
+        longest_s: the longest wait before such an issue, or a tracker that is down, is asked again.
+        idle_s: the longest wait before an issue is looked at again for which nothing new was said.
     """
 
     labels: tuple[str, ...]
@@ -40,6 +48,7 @@ class Pace:
     parallel: int = 2
     attempts: int = 5
     longest_s: float = 3600.0
+    idle_s: float = 600.0
 
 
 @dataclass(slots=True)
@@ -56,6 +65,15 @@ class _Failing:
 
     times: int
     again: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    """An issue that had nothing to do, how often in a row, when it is looked at, and how it was."""
+
+    times: int
+    again: float
+    issue: Issue
 
 
 class Watcher:
@@ -91,6 +109,9 @@ class Watcher:
         self._clock = clock
         self._working: dict[str, _Working] = {}
         self._failing: dict[str, _Failing] = {}
+        self._idle: dict[str, _Idle] = {}
+        self._seen: dict[str, Issue] = {}
+        self._down = 0
         self._told: dict[str, str] = {}
         self._freed = anyio.Event()
         self.ended: dict[str, Outcome] = {}
@@ -99,36 +120,66 @@ class Watcher:
         """Look, work and wait, for ever."""
         async with anyio.create_task_group() as tasks:
             while True:
-                await self._looked(tasks)
-                await anyio.sleep(self._pace.every_s)
+                pause = self._pace.every_s
+                try:
+                    await self._looked(tasks)
+                    self._down = 0
+                except OrchestratorError as error:
+                    pause = self._unasked(error)
+                await anyio.sleep(pause)
 
     async def once(self) -> Mapping[str, Outcome]:
-        """Look once, work on all that waits, and return how each issue ended."""
-        async with anyio.create_task_group() as tasks:
-            for key in await self._looked(tasks):
-                while len(self._working) >= self._pace.parallel:
-                    self._freed = anyio.Event()
-                    await self._freed.wait()
-                self._start(tasks, key)
+        """Look once, work on all that waits, and return how each issue ended.
+
+        Raises:
+            OrchestratorError: the tracker cannot be asked.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                for key in await self._looked(tasks):
+                    while len(self._working) >= self._pace.parallel:
+                        self._freed = anyio.Event()
+                        await self._freed.wait()
+                    self._start(tasks, key)
+        except BaseExceptionGroup as group:
+            raise only(group) from None
         return self.ended
+
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether the last work on an issue failed for a passing reason."""
+        return bool(self._failing)
 
     async def _looked(self, tasks: anyio.abc.TaskGroup) -> list[str]:
         """See to what is being worked on first, then begin what waits; return what has no room."""
-        try:
-            await self._reconciled()
-            found = await self._tracker.candidates(self._pace.labels, MOST)
-        except OrchestratorError as error:
-            self._tell(f"the tracker cannot be asked: {error}")
-            return []
+        await self._reconciled()
+        found = await self._tracker.candidates(self._pace.labels, MOST)
+        self._forget({issue.key for issue in found} | set(self._working))
         left = []
         for issue in found:
-            if issue.key in self._working or not self._is_due(issue.key):
+            if issue.key in self._working or not self._is_due(issue):
                 continue
+            self._seen[issue.key] = issue
             if len(self._working) < self._pace.parallel:
                 self._start(tasks, issue.key)
             else:
                 left.append(issue.key)
         return left
+
+    def _unasked(self, error: OrchestratorError) -> float:
+        """Say that the tracker cannot be asked; return the seconds until it is asked again."""
+        wait: float = min(self._pace.every_s * 2**self._down, self._pace.longest_s)
+        self._down = min(self._down + 1, 30)
+        if isinstance(error, TrackerBusy):
+            wait = max(wait, error.wait_s)
+        self._say("", f"the tracker cannot be asked: {error}")
+        return max(wait, self._pace.every_s)
+
+    def _forget(self, kept: set[str]) -> None:
+        """Forget issues that no longer wait: a watch of months does not grow."""
+        for known in (self._failing, self._idle, self._seen, self._told, self.ended):
+            for key in [key for key in known if key and key not in kept]:
+                del known[key]
 
     async def _reconciled(self) -> None:
         """Stop what was closed or lost its label meanwhile."""
@@ -149,8 +200,11 @@ class Watcher:
         labels = {one.lower() for one in issue.labels}
         return all(one.lower() in labels for one in self._pace.labels)
 
-    def _is_due(self, key: str) -> bool:
-        failing = self._failing.get(key)
+    def _is_due(self, issue: Issue) -> bool:
+        idle = self._idle.get(issue.key)
+        if idle is not None and idle.issue == issue and self._clock() < idle.again:
+            return False
+        failing = self._failing.get(issue.key)
         if failing is None:
             return True
         return failing.times < self._pace.attempts and self._clock() >= failing.again
@@ -174,20 +228,34 @@ class Watcher:
         try:
             outcome = await self._work(key)
         except (IssueNotReady, IssueNotFound, NoRoute) as error:
-            self._say(key, str(error))  # a person's to change, and no reason to wait for longer
+            self._say(key, str(error))  # a person's to change
+            self._idled(key)
             return
-        except OrchestratorError as error:
+        except (OrchestratorError, OSError) as error:
             self._failed(key, str(error))
             return
+        before = self.ended.get(key)
+        if outcome is None or (before is not None and before.run == outcome.run):
+            self._idled(key)
+        else:
+            self._idle.pop(key, None)
         if outcome is None:
             return
         self.ended[key] = outcome
         if outcome.status == "unavailable":
+            self._idle.pop(key, None)
             self._failed(key, outcome.error)
             return
         self._failing.pop(key, None)
         where = outcome.pull_request or outcome.branch
         self._say(key, " ".join(part for part in (outcome.status, where, outcome.error) if part))
+
+    def _idled(self, key: str) -> None:
+        """Look at an issue ever more rarely while there is nothing to do for it."""
+        before = self._idle.get(key)
+        times = min((before.times if before else 0) + 1, 30)
+        wait = min(self._pace.every_s * 2 ** (times - 1), max(self._pace.idle_s, 0))
+        self._idle[key] = _Idle(times, self._clock() + wait, self._seen[key])
 
     def _failed(self, key: str, error: str) -> None:
         before = self._failing.get(key)
@@ -201,11 +269,11 @@ class Watcher:
     async def _cleaned(self, key: str) -> None:
         try:
             await self._give_up(key)
-        except OrchestratorError as error:
-            self._say(key, f"what it left cannot be removed: {error}")
+        except (OrchestratorError, OSError) as error:
+            self._say(key, f"it could not be given up in order: {error}")
 
     def _say(self, key: str, text: str) -> None:
-        """Say something of an issue, unless it is what was said last."""
+        """Say something of an issue, or of all, unless it is what was said last."""
         if self._told.get(key) != text:
             self._told[key] = text
-            self._tell(f"issue {key}: {text}")
+            self._tell(f"issue {key}: {text}" if key else text)

@@ -14,6 +14,7 @@ TOOLS = PROJECT / "tools" / "orchestrator_tools"
 
 FLOORS = {
     "errors": 1.0,
+    "calm": 1.0,
     "arguments": 1.0,
     "hostgit": 1.1,
     "checkout": 1.2,
@@ -38,6 +39,7 @@ FLOORS = {
     "limits": 1.7,
     "repository": 1.8,
     "remoteurls": 1.1,
+    "remotegit": 1.85,
     "remotes": 1.9,
     "patches": 1.85,
     "settings": 1.85,
@@ -81,6 +83,8 @@ FLOORS = {
     "collect": 3.5,
     "runner": 4,
     "broadcast": 4.5,
+    "tending": 4.5,
+    "planning": 4.5,
     "scheduler": 5,
     "watching": 5,
     "assembly": 6,

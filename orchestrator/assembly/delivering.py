@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.assembly.tracking import github_project, gitlab_project
 from orchestrator.errors import ConfigError
 from orchestrator.gates.credentials import masked
 from orchestrator.hosts.plain_git import PlainGit
-from orchestrator.ports import Board, CodeHost
+from orchestrator.ports import CodeHost
 from orchestrator.publishing import Delivery
 from orchestrator.remotes import Remote
 from orchestrator.remoteurls import Login
@@ -141,22 +140,3 @@ def require_base(delivery: Delivery, ref: str) -> None:
             "HEAD is on no branch, so no pull request knows what it is to be merged into",
             hint="set delivery.base, or check a branch out",
         )
-
-
-def board_of(
-    repository: Repository, config: Config, environment: Mapping[str, str]
-) -> Board | None:
-    """Return where orchestrators leave notes for each other; None where the tracker has no place.
-
-    Raises:
-        ConfigError: a setting or the credential is missing, or does not fit.
-    """
-    if config.tracker.kind == "github":
-        from orchestrator.hosts.githubnotes import GitHubNotes
-
-        return GitHubNotes(github_project(repository, config, environment))
-    if config.tracker.kind == "gitlab":
-        from orchestrator.hosts.gitlabnotes import GitLabNotes
-
-        return GitLabNotes(gitlab_project(repository, config, environment))
-    return None

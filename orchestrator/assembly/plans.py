@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
 from orchestrator.feedback import standing_of
 from orchestrator.means import Judges, Means
+from orchestrator.planning import Place, Wish
 from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.publishing import Delivery, require_known
@@ -43,7 +45,6 @@ from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.routing.route import known
 from orchestrator.runner import Runner
-from orchestrator.scheduler import Place, Wish
 from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
 
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
 SUBMODULES = ".gitmodules"
+TOLD = "told"
+"""The file that stands in a run's folder once all was told of its end."""
 
 
 class RepositoryPlans:
@@ -345,6 +348,16 @@ class RepositoryPlans:
                     await anyio.to_thread.run_sync(self._repository.delete_refs, prefix)
         except (OSError, WorkspaceError):
             return  # the outcome is in the journal; what is beside it is a convenience
+
+    def is_told(self, run: str) -> bool:
+        """Tell whether all that is told of a run's end was told."""
+        folder = self._state / "runs" / run
+        return (folder / TOLD).is_file() and (folder / "report.md").is_file()
+
+    def told(self, run: str) -> None:
+        """Note that all of it was told; where that cannot be kept it is told again, to no harm."""
+        with suppress(OSError):
+            (self._state / "runs" / run / TOLD).touch(mode=0o600)
 
     async def given_up(self, run: str) -> None:
         """Remove the workspaces and refs of a run that nobody goes on with."""

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+
 from orchestrator import config as configuration
 from orchestrator.assembly.clients import Clients
 from orchestrator.assembly.launching import can_change
 from orchestrator.assembly.rosters import agents_here
-from orchestrator.assembly.tracking import tracker_of
+from orchestrator.assembly.tracking import close_all, tracker_of
 from orchestrator.definitions.folder import Source, files_below, roster
 from orchestrator.errors import (
     ConfigError,
@@ -21,7 +23,7 @@ from orchestrator.errors import (
     RepositoryRefused,
     TrackerError,
 )
-from orchestrator.ports import IssueHistory, IssueTracker, ModelClient
+from orchestrator.ports import IssueHistory, IssueKeys, IssueTracker, ModelClient
 from orchestrator.prices import Model
 from orchestrator.records import AgentDefinition, Issue, RouteChoice
 from orchestrator.repository import Repository, locate
@@ -180,7 +182,7 @@ async def open_routing(
     rules = settings.routing if routes is None else configuration.routing_file(routes)
     tracker = None
     if repository is not None and repository.top is not None:
-        tracker = tracker_of(repository, settings)
+        tracker = tracker_of(repository, settings, environment)
     if _is_file(target):
         issues = issues_in(Path(target))
     elif tracker is None:
@@ -188,14 +190,26 @@ async def open_routing(
             f"{target!r} is no file, and {repo.absolute()} is in no repository with issues"
         )
     else:
-        issues = [(target, await tracker.fetch(target))]
+        issues = [await _fetched(tracker, target)]
     clients = Clients(settings, environment)
     try:
         found = _alone(agents) if agents else agents_here(repo, environment, None).agents
         asked = clients.asked
         yield Opened(tuple(issues), IssueRouting(found, rules, asked=asked, tracker=tracker))
     finally:
+        await close_all(tracker)
         await clients.aclose()
+
+
+async def _fetched(tracker: IssueTracker, said: str) -> tuple[str, Issue]:
+    """Return an issue with its one key, for any way to write it."""
+    try:
+        key = tracker.key_of(said) if isinstance(tracker, IssueKeys) else said
+        return key, await tracker.fetch(key)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await close_all(tracker)
+        raise
 
 
 def issues_in(path: Path) -> list[tuple[str | float, Issue]]:

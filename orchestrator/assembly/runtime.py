@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import anyio
+
 from orchestrator import config as configuration
-from orchestrator.assembly.delivering import board_of
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
+from orchestrator.assembly.outside import Outside
 from orchestrator.assembly.plans import RepositoryPlans
-from orchestrator.assembly.tracking import host_of, tracker_of
-from orchestrator.claims import FileClaims, NoteClaims
 from orchestrator.definitions.folder import Roster
-from orchestrator.errors import ConfigError, JournalError
-from orchestrator.journals.owners import is_alive, owner_of
+from orchestrator.errors import ConfigError, IssueNotFound, JournalError
+from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import Claims, CodeHost, EventSink, Gate, IssueTracker, ModelClient, Sandbox
-from orchestrator.records import (
-    PARKED,
-    Outcome,
+from orchestrator.planning import Wish
+from orchestrator.ports import (
+    Claims,
+    CodeHost,
+    EventSink,
+    Gate,
+    IssueKeys,
+    IssueTracker,
+    ModelClient,
+    Sandbox,
 )
+from orchestrator.records import Outcome
 from orchestrator.repository import Repository, locate
-from orchestrator.scheduler import Scheduler, Wish
+from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Config
 
 if TYPE_CHECKING:
     from orchestrator.assembly.branches import JudgedBranch, Judging
     from orchestrator.events import Event
+
+
+CLOSING_S = 10.0
+"""How long connections may take to close; then they are left to the end of the process."""
 
 
 class Orchestrator:
@@ -72,18 +83,24 @@ class Orchestrator:
         host: CodeHost | None = None,
         claims: Claims | None = None,
     ) -> None:
-        self._host = host
-        self._claims = claims
         self._gates = tuple(gates)
         self._repository = repository
         self._config = config
         self._state = state
-        self._tracker = tracker
         self._sandbox = sandbox
         self._sinks = tuple(sinks)
         self._client = client
         self._agents = agents
         self._environment = dict(os.environ if environment is None else environment)
+        self._outside = Outside(
+            repository,
+            config,
+            state=state,
+            environment=self._environment,
+            tracker=tracker,
+            host=host,
+            claims=claims,
+        )
         self._journal: SqliteJournal | None = None
         self._plans: RepositoryPlans | None = None
         self._reload: Callable[[Mapping[str, bytes]], Config] | None = None
@@ -161,15 +178,9 @@ class Orchestrator:
             agents=self._agents,
             environment=self._environment,
             gates=self._gates,
-            host=self._host or self._own_host(),
+            host=self._outside.host(),
         )
         return self
-
-    def _own_host(self) -> CodeHost | None:
-        """Return the code host that the settings name, where anything is delivered to it."""
-        if self._config.delivery.pull_request == "none" and not self._config.delivery.push:
-            return None
-        return host_of(self._repository, self._config, self._environment)
 
     async def __aexit__(
         self,
@@ -178,10 +189,14 @@ class Orchestrator:
         trace: TracebackType | None,
     ) -> None:
         """Close the journal and every connection."""
-        if self._plans is not None:
-            await self._plans.aclose()
-        if self._journal is not None:
-            self._journal.close()
+        try:
+            with anyio.move_on_after(CLOSING_S, shield=True):
+                await self._outside.aclose()
+                if self._plans is not None:
+                    await self._plans.aclose()
+        finally:
+            if self._journal is not None:
+                self._journal.close()
 
     async def run_issue(
         self,
@@ -217,9 +232,9 @@ class Orchestrator:
         row = await self._open_journal().row(run)
         if row.repo != self._repository.id:
             raise ConfigError(f"run {row.run} belongs to {row.repo}", hint="name it with --repo")
-        outcome = await self._open_journal().outcome(row.run)
-        if outcome is not None and outcome.status not in PARKED:
-            return outcome
+        ended = await self._open_journal().reopened(row.run)
+        if ended is not None:
+            return await self._scheduler().completed(*ended)
         return await self._scheduler().resume(row.run, Wish(None, model, limit_usd, limit_turns))
 
     async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
@@ -231,6 +246,7 @@ class Orchestrator:
         Raises:
             OrchestratorError: there is nothing to do, or it cannot be begun.
         """
+        key = self.key_of(key)
         parked = await self._open_journal().unfinished(self._repository.id, key)
         last = await self._open_journal().outcome(parked) if parked else None
         if last is not None and last.status == "limit_reached":
@@ -243,22 +259,36 @@ class Orchestrator:
         Raises:
             OrchestratorError: another process works on it.
         """
-        journal = self._open_journal()
+        journal, key = self._open_journal(), self.key_of(key)
         run = await journal.unfinished(self._repository.id, key)
         if run is None:
             return
+        row = await journal.row(run)
         await journal.take_over(run)
         await journal.abandon(run)
         await self._open_plans().given_up(run)
-        claims = self._claims or self._own_claims()
-        if claims is not None:
-            await claims.release(key, run)
+        issue = row.record.issue
+        with suppress(IssueNotFound):
+            issue = await self._outside.tracker().fetch(key)
+        await self._outside.tending().let_go(issue, run)
 
     async def parked(self, key: str) -> Outcome | None:
         """Return the outcome of an issue's parked run, named by the issue's key or the run's id."""
         journal = self._open_journal()
-        run = await journal.unfinished(self._repository.id, key) or key
-        return await journal.outcome(run)
+        with suppress(IssueNotFound):  # it may be a run's id
+            run = await journal.unfinished(self._repository.id, self.key_of(key))
+            if run is not None:
+                return await journal.outcome(run)
+        return await journal.outcome(key)
+
+    def key_of(self, said: str) -> str:
+        """Return an issue's one key, for any way to write it; nobody is asked.
+
+        Raises:
+            IssueNotFound: it is none of this project's.
+        """
+        tracker = self._outside.tracker()
+        return tracker.key_of(said) if isinstance(tracker, IssueKeys) else said
 
     async def runs(self) -> list[RunRow]:
         """Return all runs of the state directory, newest first."""
@@ -307,27 +337,11 @@ class Orchestrator:
     def _scheduler(self) -> Scheduler:
         plans = self._open_plans()
         return Scheduler(
-            tracker=self._tracker or tracker_of(self._repository, self._config),
+            tracker=self._outside.tracker(),
             journal=self._open_journal(),
             plans=plans,
             sinks=self._sinks,
-            claims=self._claims or self._own_claims(),
-        )
-
-    def _own_claims(self) -> Claims | None:
-        settings = self._config.delivery
-        if not settings.claim:
-            return None
-        board = board_of(self._repository, self._config, self._environment)
-        if board is not None:
-            return NoteClaims(board, hours=settings.claim_hours, clock=time.time)
-        return FileClaims(
-            self._state / "claims",
-            repo=self._repository.id,
-            hours=settings.claim_hours,
-            clock=time.time,
-            owner=owner_of(os.getpid()),
-            is_alive=is_alive,
+            tending=self._outside.tending(),
         )
 
     def _open_journal(self) -> SqliteJournal:

@@ -147,28 +147,6 @@ async def close_all(*them: object) -> None:
                 await one.aclose()
 
 
-def github_project(
-    repository: Repository, config: Config, environment: Mapping[str, str]
-) -> GitHubProject:
-    """Return the project on GitHub that a repository belongs to.
-
-    Raises:
-        ConfigError: a setting or the credential is missing, or does not fit.
-    """
-    return _github(repository, config.tracker, environment)
-
-
-def gitlab_project(
-    repository: Repository, config: Config, environment: Mapping[str, str]
-) -> GitLabProject:
-    """Return the project on GitLab that a repository belongs to.
-
-    Raises:
-        ConfigError: a setting or the credential is missing, or does not fit.
-    """
-    return _gitlab(repository, config.tracker, environment)
-
-
 def _markdown(repository: Repository, settings: TrackerSettings) -> IssueTracker:
     from orchestrator.trackers.markdown import MarkdownTracker
 

@@ -9,9 +9,15 @@ from pathlib import Path
 
 from orchestrator import config as configuration
 from orchestrator.assembly.runtime import Orchestrator
-from orchestrator.assembly.tracking import tracker_of
+from orchestrator.assembly.tracking import close_all, tracker_of
 from orchestrator.errors import ConfigError
-from orchestrator.ports import CodeHost, EventSink, IssueQueue, IssueTracker, ModelClient
+from orchestrator.ports import (
+    CodeHost,
+    EventSink,
+    IssueQueue,
+    IssueTracker,
+    ModelClient,
+)
 from orchestrator.records import Outcome
 from orchestrator.repository import locate
 from orchestrator.watching import Pace, Watcher
@@ -53,6 +59,11 @@ class Watch:
         self._tracker = tracker
         self._host = host
         self._client = client
+        self._made: IssueTracker | None = None
+
+    async def aclose(self) -> None:
+        """Close every connection of what was made here."""
+        await close_all(self._made)
 
     def watcher(self, tell: Callable[[str], None]) -> Watcher:
         """Return what watches.
@@ -71,7 +82,9 @@ class Watch:
                 "tracker.labels is empty, so every open issue would be worked on",
                 hint="name the labels that issues carry which wait for an agent",
             )
-        tracker = self._tracker or tracker_of(repository, config, os.environ)
+        tracker = self._tracker
+        if tracker is None:
+            tracker = self._made = tracker_of(repository, config, os.environ)
         if not isinstance(tracker, IssueQueue):
             raise ConfigError(
                 f"tracker.kind: {config.tracker.kind} cannot tell which issues wait",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 import anyio
 
 from orchestrator.cli.ending import show_end
+from orchestrator.cli.stopping import INTERRUPTED, until_stopped
 from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
 from orchestrator.records import Outcome
@@ -104,24 +104,17 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
             outcome = await orchestrator.parked(order.key or order.run)
     if outcome is None:
         sys.stderr.write("orchestrate: interrupted (go on with the same command)\n")
-        return 130
+        return INTERRUPTED
     report = state / "runs" / outcome.run / "report.md"
     return show_end(outcome, as_json=order.as_json, report=report if report.is_file() else None)
 
 
 async def until_interrupted(work: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
     """Do the work; the first Ctrl-C or SIGTERM ends it in order, and gives None."""
-    outcome: Outcome | None = None
-    async with anyio.create_task_group() as tasks:
+    found: list[Outcome] = []
 
-        async def listen(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-                task_status.started()
-                async for _ in received:
-                    tasks.cancel_scope.cancel()
-                    return
+    async def kept() -> None:
+        found.append(await work())
 
-        await tasks.start(listen)
-        outcome = await work()
-        tasks.cancel_scope.cancel()
-    return outcome
+    await until_stopped(kept, lambda _: None)
+    return found[0] if found else None

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
 from orchestrator.cli.ending import EXIT
+from orchestrator.cli.stopping import INTERRUPTED, until_stopped
 from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
 from orchestrator.records import Outcome
 from orchestrator.sinks.plain import line
+
+if TYPE_CHECKING:
+    from orchestrator.watching import Watcher
 
 
 @click.command()
@@ -38,7 +41,7 @@ def command(**options: Any) -> int:
 
     An issue that is closed meanwhile is given up; one that loses its label is stopped, and kept.
     Comments and failed checks on pull requests are worked on too. Ctrl-C and SIGTERM park what
-    runs; the next start goes on with it.
+    runs; the next start goes on with it. A second Ctrl-C ends at once, and loses nothing either.
     """
     with ExitStack() as stack:
         sinks: list[EventSink] = []
@@ -62,35 +65,24 @@ async def _watch(options: Mapping[str, Any], sinks: list[EventSink]) -> int:
     made = Watch(
         options["config"], repo=options["repo"], state=state, sinks=sinks, model=options["model"]
     )
-    watcher = made.watcher(tell)
-    if not options["once"]:
-        await until_stopped(watcher.watch)
+    try:
+        return await _watched(made.watcher(tell), once=options["once"])
+    finally:
+        with anyio.CancelScope(shield=True):
+            await made.aclose()
+
+
+async def _watched(watcher: Watcher, *, once: bool) -> int:
+    """Watch until it is stopped, or once; return the exit code."""
+    if not once:
+        await until_stopped(watcher.watch, tell)
         return 0
     found: dict[str, Outcome] = {}
 
-    async def once() -> None:
+    async def look() -> None:
         found.update(await watcher.once())
 
-    if not await until_stopped(once):
-        return 130
-    return max((EXIT[one.status] for one in found.values()), default=0)
-
-
-async def until_stopped(work: Callable[[], Awaitable[None]]) -> bool:
-    """Do the work to its end, or until SIGINT or SIGTERM; tell whether it came to its end."""
-    ended = False
-    async with anyio.create_task_group() as tasks:
-
-        async def listen(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-                task_status.started()
-                async for _ in received:
-                    tell("stopping: what runs is parked")
-                    tasks.cancel_scope.cancel()
-                    return
-
-        await tasks.start(listen)
-        await work()
-        ended = True
-        tasks.cancel_scope.cancel()
-    return ended
+    if not await until_stopped(look, tell):
+        return INTERRUPTED
+    codes = [EXIT[one.status] for one in found.values()]
+    return max([*codes, EXIT["unavailable"] if watcher.has_failed else 0])

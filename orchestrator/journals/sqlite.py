@@ -223,26 +223,32 @@ class SqliteJournal:
 
         return await self._do(select)
 
-    async def done(self, repo: str, issue: str) -> tuple[Run, Outcome] | None:
-        """Return an issue's latest run and its outcome, if that run is done."""
-        newest = (
-            "where run = (select run from runs where repo=? and issue=? "
-            "order by started desc limit 1)"
-        )
-        rows = await self._rows(newest, (repo, issue))
-        if not rows or rows[0].state != "done":
+    async def ended(self, repo: str, issue: str) -> Ended | None:
+        """Return an issue's latest run, its outcome and its journal, if that run has ended."""
+        rows = await self._latest(repo, issue)
+        return await self._ended(rows[0]) if rows else None
+
+    async def reopened(self, run: str) -> Ended | None:
+        """Return a run, its outcome and its journal, if it has ended; nothing is taken over."""
+        return await self._ended(await self.row(run))
+
+    async def _ended(self, row: RunRow) -> Ended | None:
+        outcome = await self.outcome(row.run)
+        if outcome is None or row.state in {"running", "parked", "abandoned"}:
             return None
-        outcome = await self.outcome(rows[0].run)
-        return (rows[0].record, outcome) if outcome is not None else None
+        return row.record, outcome, SqliteRunJournal(self, row.run, epoch=row.epoch)
 
     async def last(self, repo: str, issue: str) -> Run | None:
         """Return an issue's latest run, however it stands."""
+        rows = await self._latest(repo, issue)
+        return rows[0].record if rows else None
+
+    async def _latest(self, repo: str, issue: str) -> list[RunRow]:
         newest = (
             "where run = (select run from runs where repo=? and issue=? "
             "order by started desc limit 1)"
         )
-        rows = await self._rows(newest, (repo, issue))
-        return rows[0].record if rows else None
+        return await self._rows(newest, (repo, issue))
 
     async def attempts(self, repo: str, issue: str) -> int:
         """Return how many runs an issue has had."""
@@ -371,6 +377,10 @@ class SqliteRunJournal:
     async def events(self) -> list[Event]:
         """Return all events in order."""
         return await self._journal.events(self.run)
+
+
+Ended = tuple[Run, Outcome, SqliteRunJournal]
+"""A run that has ended: what it was, how it ended, and its journal."""
 
 
 def _require_epoch(row: tuple[int] | None, epoch: int, run: str) -> None:

@@ -10,9 +10,12 @@ import orjson
 from orchestrator.deliveryevents import (
     AnswerIntended,
     BranchPushed,
+    IssueCommented,
+    IssueMoved,
     PullRequestIntended,
     PullRequestSet,
     PushIntended,
+    RoundNoted,
     ThreadAnswered,
 )
 from orchestrator.events import (
@@ -99,7 +102,7 @@ class TerminalSink:
                 return self._judging(event)
             case BranchSet(branch=branch):
                 text = f"branch {line(branch)}"
-            case BranchPushed() | PullRequestSet():
+            case BranchPushed() | PullRequestSet() | IssueMoved() | IssueCommented():
                 text = _delivered(event)
             case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
                 text = self._styled(line(_told(event), 160), "dim")
@@ -169,6 +172,7 @@ def _untold(
     | PullRequestIntended
     | AnswerIntended
     | ThreadAnswered
+    | RoundNoted
     | EgressEnded
     | RunParked
     | RunFinished
@@ -177,13 +181,17 @@ def _untold(
     """Say nothing of these: each is named, so that a new kind is a decision."""
 
 
-def _delivered(event: BranchPushed | PullRequestSet) -> str:
+def _delivered(event: BranchPushed | PullRequestSet | IssueMoved | IssueCommented) -> str:
     match event:
         case BranchPushed(remote=remote, branch=branch, rescue=rescue):
             why = " (to be looked at: it was not let through)" if rescue else ""
             return f"pushed to {line(remote)} {line(branch)}{why}"
         case PullRequestSet(url=url):
             return f"pull request {line(url, 200)}"
+        case IssueMoved(issue=issue, to=to):
+            return f"issue {line(issue)} is shown as {line(to)}"
+        case IssueCommented(url=url):
+            return f"comment {line(url, 200)}"
 
 
 def about_finding(finding: Finding) -> str:

@@ -12,8 +12,8 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from orchestrator.claims import FileClaims, NoteClaims
-from orchestrator.errors import TrackerError
+from orchestrator.claims import FileClaims, NoteClaims, SharedClaims
+from orchestrator.errors import IssueNotFound, TrackerError
 from orchestrator.hosts.githubnotes import GitHubNotes
 from orchestrator.hosts.gitlabnotes import GitLabNotes
 from orchestrator.hosts.jiranotes import JiraNotes
@@ -87,7 +87,7 @@ def board_on(kind: str, tracker: Any) -> Board:
             return JiraNotes(tracker._project)
 
 
-@pytest_asyncio.fixture(params=["files", "notes", *BOARDS])
+@pytest_asyncio.fixture(params=["files", "notes", "shared", *BOARDS])
 async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Given]:
     """Two orchestrators that see the same claims."""
     wall = Wall()
@@ -104,6 +104,9 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 )
                 for owner in ("one", "two")
             ]
+        elif request.param == "shared":
+            common = MemoryBoard()
+            made = [_shared(tmp_path / who, common, wall, who, lambda _: True) for who in "ab"]
         elif request.param == "notes":
             board = MemoryBoard()
             made = [NoteClaims(board, hours=HOURS, clock=wall) for _ in range(2)]
@@ -113,6 +116,74 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             boards = [board_on(request.param, stage.tracker) for _ in range(2)]
             made = [NoteClaims(one, hours=HOURS, clock=wall) for one in boards]
         yield Given(made[0], made[1], wall)
+
+
+def _shared(
+    folder: Path, board: MemoryBoard, wall: Wall, owner: str, is_alive: Callable[[str], bool]
+) -> SharedClaims:
+    here = FileClaims(folder, repo="r", hours=HOURS, clock=wall, owner=owner, is_alive=is_alive)
+    return SharedClaims(here, NoteClaims(board, hours=HOURS, clock=wall))
+
+
+async def test_what_a_dead_process_here_left_is_taken_over(tmp_path: Path) -> None:
+    """Killed between its claim and its run: the next process here has the issue at once."""
+    board, wall = MemoryBoard(), Wall()
+
+    def of(owner: str, place: str = "here") -> SharedClaims:
+        return _shared(tmp_path / place, board, wall, owner, lambda one: one != "dead")
+
+    assert await of("dead").claim("7", "7-aaaa")
+    assert not await of("alive", "elsewhere").claim("7", "7-bbbb")
+    assert await of("alive").claim("7", "7-cccc")
+    assert "until" not in board.kept["7"]["claim/7-aaaa"]
+    assert not await of("alive", "elsewhere").claim("7", "7-bbbb")
+    assert list((tmp_path / "elsewhere").glob("*.json")) == [], "what was not taken leaves nothing"
+
+
+async def test_a_release_that_nobody_heard_of(tmp_path: Path) -> None:
+    """Where others cannot be told that an issue is free, the next claim here makes up for it."""
+
+    class Faulty(MemoryBoard):
+        down = False
+
+        async def notes(self, issue: str) -> Sequence[tuple[str, str]]:
+            if self.down:
+                raise TrackerError("502")
+            return await super().notes(issue)
+
+    board, wall = Faulty(), Wall()
+    claims = _shared(tmp_path / "here", board, wall, "one", lambda _: True)
+    assert await claims.claim("7", "7-aaaa")
+    board.down = True
+    with pytest.raises(TrackerError):
+        await claims.release("7", "7-aaaa")
+    board.down = False
+    assert not await _shared(tmp_path / "b", board, wall, "b", lambda _: True).claim("7", "7-b")
+    assert await claims.claim("7", "7-bbbb")
+    assert "until" not in board.kept["7"]["claim/7-aaaa"]
+    board.down = True
+    with pytest.raises(TrackerError):
+        await claims.claim("7", "7-bbbb")
+    board.down = False
+    two = _shared(tmp_path / "here", board, wall, "two", lambda _: True)
+    assert not await two.claim("7", "7-cccc"), "a renewal that failed gives nothing away"
+
+
+async def test_a_live_process_here_is_asked_first(tmp_path: Path) -> None:
+    """Of two processes of one state directory the second asks nobody else, and takes nothing."""
+    board, wall = MemoryBoard(), Wall()
+    assert await _shared(tmp_path, board, wall, "one", lambda _: True).claim("7", "7-aaaa")
+    before = {key: dict(notes) for key, notes in board.kept.items()}
+    assert not await _shared(tmp_path, board, wall, "two", lambda _: True).claim("7", "7-bbbb")
+    assert board.kept == before
+
+
+async def test_a_claim_is_renewed(given: Given) -> None:
+    """A run that renews its claim has it for longer than one claim holds."""
+    for _ in range(4):
+        assert await given.claims.claim("7", "7-aaaa")
+        given.wall.now += HOURS * 3600 / 2
+        assert not await given.other.claim("7", "7-bbbb")
 
 
 async def test_one_of_two_has_it(given: Given) -> None:
@@ -208,6 +279,19 @@ async def test_strangers_and_texts_of_ours_take_nothing(kind: str, tmp_path: Pat
         issue = await stage.tracker.fetch("7")
         await stage.tracker.report(issue, an_outcome(run="7-cccc", summary=f"{copied}\n"))
         assert await claims.claim("7", "7-bbbb")
+
+
+@pytest.mark.parametrize("kind", BOARDS)
+@pytest.mark.parametrize("key", ["7/../8", "acme/other#7", "XYZ-7", ""])
+async def test_no_other_issues_notes_are_touched(kind: str, key: str, tmp_path: Path) -> None:
+    """What is no key of the project is refused before anything is asked."""
+    async with on_stage(kind, tmp_path) as stage:
+        board = board_on(kind, stage.tracker)
+        with pytest.raises(IssueNotFound):
+            await board.notes(key)
+        with pytest.raises(IssueNotFound):
+            await board.note(key, "claim/7-aaaa", "mine")
+        assert stage.server is not None and stage.server.asked == []
 
 
 @pytest.mark.parametrize("kind", BOARDS)

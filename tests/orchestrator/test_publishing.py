@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from orchestrator.announcing import BEGIN, END, body_of, is_ours, merged_body, told, waits
+from orchestrator.announcing import (
+    BEGIN,
+    END,
+    answer_of,
+    body_of,
+    comment_of,
+    is_ours,
+    merged_body,
+    round_of,
+    title_of,
+    told,
+    waits,
+    with_round,
+)
 from orchestrator.assembly.delivering import login_of
+from orchestrator.calm import loud
 from orchestrator.errors import TrackerError
+from orchestrator.forge.tales import quiet
 from orchestrator.hosts.plain_git import PlainGit
+from orchestrator.prompts import commit_message
 from orchestrator.publishing import may_leave
-from orchestrator.pullrequests import Comment, PullRequest, PullRequestWish, Thread
-from orchestrator.records import SECRETS_GATE
+from orchestrator.pullrequests import (
+    Comment,
+    Continued,
+    Feedback,
+    PullRequest,
+    PullRequestWish,
+    Thread,
+)
+from orchestrator.records import SECRETS_GATE, Evidence
 from orchestrator.remoteurls import Login, may_carry_secrets, remote_url
 from tests.builders import a_run, a_verdict, an_issue, an_outcome
 
@@ -69,14 +96,126 @@ def test_where_secrets_may_go(tmp_path: Path, address: str, may: bool) -> None:
     assert may_carry_secrets(remote_url(address, folder=tmp_path)) is may
 
 
-@pytest.mark.parametrize(
-    "text", ["Fixes #7", "closes: #7", "Resolved https://x/1", "fix acme/shop#7", "@ada", "<!-- x"]
+# What hosts look for, as they document it: GitHub's keywords and references, GitLab's default
+# pattern for closing (with issues of Jira), mentions, lines that are commands.
+CLOSES = re.compile(
+    r"(?i)\b(?:clos(?:e[sd]?|ing)|fix(?:e[sd]|ing)?|resolv(?:e[sd]?|ing)|implement(?:s|ed|ing)?)"
+    r":?\s+(?:issues?\s+)?(?:[\w./-]*#\d+|https?://\S+|GH-\d+|[A-Z][A-Z0-9_]+-\d+)"
 )
-def test_words_do_nothing(text: str) -> None:
-    """Mentions, closing words, references and hidden text are plain text in what is published."""
-    shown = told(text)
-    assert text not in shown
-    assert "@a" not in shown and "<!--" not in shown
+REFERS = re.compile(r"(?i)#\d|\bGH-\d|(?<![\w`])@\w|<!--|^/[a-z]", re.MULTILINE)
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            *("Fixes", "closing", "Implements", "resolved:", "Close", "issue", "issues"),
+            *("#7", "acme/shop#7", "GH-7", "gh-7", "SHOP-7", "https://host.example/a/issues/7"),
+            *(
+                "@ada",
+                "@_x",
+                "@acme/team",
+                "<!-- x -->",
+                "-->",
+                "/close",
+                "\n",
+                "\n/merge",
+                "*",
+                "&",
+            ),
+            *("&#35;7", "`", "**#7**", "(#7)", "word", "#", "7", "\u200b", "\r"),
+        ]
+    ),
+    max_size=12,
+)
+
+
+@given(WORDS, st.sampled_from([" ", "", "\t"]))
+@example(["Fixes", "#7"], " ")
+@example(["Implements", "https://host.example/a/issues/7"], " ")
+@example(["&#64;ada"], "")
+def test_words_do_nothing(words: list[str], between: str) -> None:
+    """Whatever is put together, what is shown mentions nobody, links and closes nothing."""
+    shown = html.unescape(told(between.join(words)))
+    assert CLOSES.search(shown) is None
+    # Lines are quoted where they are published; what looks hidden here is shown there.
+    assert REFERS.search(shown.replace("\n/", "\n ").lstrip("/").replace("<!--", "")) is None
+    assert "<!--" not in told(between.join(words))
+
+
+@given(WORDS)
+def test_all_that_is_published_is_quiet(words: list[str]) -> None:
+    """Pull request, answer, comment and title hold nothing that the hosts' own adapters remove."""
+    text = " ".join(words)
+    outcome = an_outcome(
+        status="needs_human",
+        summary=text,
+        error=text,
+        notes=(text,),
+        evidence=(Evidence("plan", seen=True, required=False, what=text),),
+        verdicts=(a_verdict(reason=text),),
+    )
+    run = a_run(issue=an_issue(key="7", title=text))
+    title = title_of(run.issue, here=True)
+    assert CLOSES.search(title.removesuffix("(#7)")) is None
+    assert REFERS.search(title.removesuffix("(#7)").lstrip("/").replace("<!--", "")) is None
+    for shown in (
+        body_of(run, outcome, closes=False),
+        answer_of(run, outcome),
+        comment_of(run, outcome),
+    ):
+        bare = re.sub(r"<!-- orchestrate:.*?-->", "", shown)
+        assert quiet(bare) == bare
+        assert CLOSES.search(html.unescape(bare)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Fixes #99.", ["Fixes #99"]),
+        ("fixes #7, and closes #7!", []),
+        ("Closes acme/shop#7", ["Closes acme/shop#7"]),
+        ("closing: https://h.example/a/issues/7\n", ["closing: https://h.example/a/issues/7"]),
+        ("Implements SHOP-7", ["Implements SHOP-7"]),
+        ("For @ada and @ada, not a@b.example", ["@ada"]),
+        ("Fix the sum of carts (#7)", []),
+    ],
+)
+def test_what_does_something_is_found(text: str, said: list[str]) -> None:
+    """Words that close other issues or mention people are named; the run's own issue may close."""
+    assert loud(text, "7") == said
+
+
+@given(WORDS)
+def test_a_commit_of_ours_does_nothing(words: list[str]) -> None:
+    """The message that the runtime itself makes of an issue's title closes and mentions nothing."""
+    message = commit_message(an_issue(key="7", title=" ".join(words)))
+    assert loud(message, "7") == [] and CLOSES.search(message) is None
+
+
+def test_a_long_text_keeps_its_end() -> None:
+    """However much there is to tell, our part stays whole, so that a later one can replace it."""
+    many = tuple(a_verdict(gate=f"gate-{number}", reason="r" * 5000) for number in range(200))
+    notes = tuple("n" * 5000 for _ in range(200))
+    outcome = an_outcome(summary="s" * 50_000, verdicts=many, notes=notes)
+    body = body_of(a_run(), outcome, closes=True)
+    assert len(body) < 32_000
+    assert body.startswith(BEGIN) and body.endswith(END)
+    assert "How it goes on" in body
+    assert merged_body(f"a{body}b", body) == f"a{body}b"
+
+
+def test_a_round_is_written_into_a_text() -> None:
+    """The number is found again, also where a person has written around it, and is there once."""
+    run = a_run(continues=Continued("1", "u", "feature/7-x", 2, Feedback()))
+    for body in (body_of(run, an_outcome(), closes=True), "mine", f"mine {BEGIN} x {END}"):
+        later = with_round(with_round(body, 3), 4)
+        assert round_of(later) == 4
+        assert later.count("orchestrate: round") == 1
+
+
+def test_a_comment_names_no_file_of_the_machine() -> None:
+    """Paths in an error stay here; addresses do not look like one."""
+    error = "No space left on device: '/home/ada/.local/state/x' at https://h.example/a/b"
+    text = comment_of(a_run(), an_outcome(status="failed", error=error))
+    assert "/home" not in text and "https://h.example/a/b" in text
 
 
 def test_our_part_of_a_text() -> None:

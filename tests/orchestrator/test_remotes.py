@@ -149,6 +149,52 @@ async def test_a_wrong_token_is_refused(given: Given, token: str) -> None:
     assert given.server.pushes == []
 
 
+async def test_a_remote_that_is_read_only(given: Given) -> None:
+    """A server that gives and does not take: it can be asked, and the push is told, not retried."""
+    git(given.server.repository(), "config", "http.receivepack", "false")
+    assert await given.remote().heads()
+    with pytest.raises(RemoteUnavailable, match="did not take branch") as told:
+        await given.remote().push(BRANCH, given.work)
+    assert "403" in str(told.value) and "too weak" in told.value.hint
+    assert TOKEN not in f"{told.value}{told.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "hint"),
+    [
+        ("Host key verification failed.", "Host key", "ssh h.example"),
+        ("git@h.example: Permission denied (publickey).", "publickey", "credentials"),
+        ("ssh: connect to host h.example port 22: Connection refused", "refused", "again later"),
+    ],
+)
+async def test_what_ssh_says_is_told(
+    given: Given, monkeypatch: pytest.MonkeyPatch, said: str, what: str, hint: str
+) -> None:
+    """The line of ssh that tells what is wrong is in the error, and the hint fits it."""
+    place = given.folder / "bin"
+    place.mkdir()
+    (place / "ssh").write_text(f"#!/bin/sh\necho '{said}' >&2; exit 255\n", encoding="utf-8")
+    (place / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    git(given.path, "remote", "set-url", "origin", "git@h.example:team/shop.git")
+    with pytest.raises(RemoteUnavailable, match=what) as told:
+        await given.remote().push(BRANCH, given.work)
+    assert hint in told.value.hint
+
+
+async def test_a_folder_that_cannot_keep_it(given: Given) -> None:
+    """A remote without room, or that may not be written, parks the work; no rule refused it."""
+    bare = given.server.repository()
+    # As on a full disk, the pack is not taken; unlike rights of files that stops root, too.
+    git(bare, "config", "receive.unpackLimit", "1")
+    git(bare, "config", "receive.maxInputSize", "1")
+    git(given.path, "remote", "set-url", "origin", str(bare))
+    with pytest.raises(RemoteUnavailable, match="did not take branch") as told:
+        await given.remote().push(BRANCH, given.work)
+    assert "has it room" in told.value.hint
+    assert given.server.head(BRANCH) == ""
+
+
 async def test_silence_ends_in_time(given: Given) -> None:
     """A remote that does not answer is given up, and its git does not stay."""
     release = threading.Event()

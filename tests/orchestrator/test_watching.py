@@ -9,7 +9,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from orchestrator.errors import IssueNotFound, IssueNotReady, RemoteUnavailable, TrackerError
+from orchestrator.errors import (
+    IssueNotFound,
+    IssueNotReady,
+    RemoteUnavailable,
+    TrackerBusy,
+    TrackerError,
+)
 from orchestrator.records import Issue, Outcome
 from orchestrator.watching import Pace, Watcher
 from tests.builders import an_issue, an_outcome
@@ -24,6 +30,18 @@ async def turns(holds: Callable[[], object]) -> None:
     with anyio.fail_after(20):
         while not holds():
             await anyio.lowlevel.checkpoint()
+
+
+@dataclass
+class Naps:
+    """Waits that are noted, and end at once."""
+
+    taken: list[float] = field(default_factory=list)
+
+    async def __call__(self, seconds: float) -> None:
+        """Note how long it would have been."""
+        self.taken.append(seconds)
+        await anyio.lowlevel.checkpoint()
 
 
 @dataclass
@@ -49,7 +67,7 @@ class Desk:
     most: int = 0
     running: int = 0
     looks: int = 0
-    broken: bool = False
+    broken: Exception | None = None
 
     def put(self, *keys: str, **changes: object) -> None:
         """Have open issues with the label."""
@@ -67,7 +85,7 @@ class Desk:
         """Return the open issues with the label."""
         self.looks += 1
         if self.broken:
-            raise TrackerError("502")
+            raise self.broken
         wanted = {one.lower() for one in labels}
         return [
             one
@@ -197,14 +215,17 @@ async def test_a_success_forgets_failures() -> None:
 
 
 async def test_what_is_a_persons_is_said_once() -> None:
-    """An issue that waits for a person is looked at each time, and told once."""
+    """An issue that waits for a person is looked at ever more rarely, and told once."""
     desk = Desk()
     desk.put("1")
     desk.fails["1"] = [IssueNotReady("blocked by 2") for _ in range(3)]
-    watcher = desk.watcher()
-    for _ in range(3):
+    watcher = desk.watcher(every_s=100)
+    begun = []
+    for now in (0, 99, 100, 299, 300):
+        desk.now = now
         await watcher.once()
-    assert len(desk.begun) == 3
+        begun.append(len(desk.begun))
+    assert begun == [1, 1, 2, 2, 3]
     assert desk.said == ["issue 1: blocked by 2"]
 
 
@@ -215,13 +236,77 @@ async def test_a_tracker_that_is_down_ends_nothing() -> None:
 
     async def breaks() -> None:
         await turns(lambda: desk.begun)
-        desk.broken = True
+        desk.broken = TrackerError("502")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(breaks)
-        await desk.until(desk.watcher(), lambda: desk.broken and desk.looks > 5 and desk.said)
+        await desk.until(desk.watcher(), lambda: desk.broken and desk.looks > 3 and desk.said)
     assert desk.begun == ["1"]
-    assert "cannot be asked: 502" in desk.said[0]
+    assert [one for one in desk.said if "502" in one] == ["the tracker cannot be asked: 502"]
+
+
+async def test_a_tracker_that_is_down_is_asked_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Waits double up to a bound, and are never shorter than what the service asks for."""
+    naps = Naps()
+    monkeypatch.setattr("orchestrator.watching.anyio.sleep", naps)
+    desk = Desk(broken=TrackerError("502"))
+    await desk.until(desk.watcher(every_s=600), lambda: len(naps.taken) >= 5)
+    assert naps.taken[:5] == [600, 1200, 2400, 3600, 3600]
+    naps.taken.clear()
+    desk.broken = TrackerBusy("rate limit", wait_s=5000)
+    await desk.until(desk.watcher(every_s=60), lambda: len(naps.taken) >= 2)
+    assert naps.taken[:2] == [5000, 5000]
+    naps.taken.clear()
+    desk.broken = None
+    await desk.until(desk.watcher(every_s=60), lambda: len(naps.taken) >= 2)
+    assert naps.taken[:2] == [60, 60]
+
+
+async def test_one_look_tells_that_the_tracker_is_down() -> None:
+    """Where nobody can tell what waits, one look does not end as if nothing did."""
+    desk = Desk(broken=TrackerError("502"))
+    with pytest.raises(TrackerError, match="502"):
+        await desk.watcher().once()
+
+
+async def test_what_is_done_is_looked_at_ever_more_rarely() -> None:
+    """A run that was told already is no work; a change of the issue ends the waiting."""
+    desk = Desk()
+    desk.put("1")
+    watcher = desk.watcher(every_s=100)
+    begun = []
+    for now in (0, 1, 2, 100, 101, 250, 301):
+        desk.now = now
+        await watcher.once()
+        begun.append(len(desk.begun))
+    assert begun == [1, 2, 2, 2, 3, 3, 4]
+    desk.put("1", body="More is wanted.")
+    await watcher.once()
+    assert len(desk.begun) == 5
+
+
+async def test_a_fault_of_the_machine_ends_no_watch() -> None:
+    """A full disk under one issue is a passing failure of that issue."""
+    desk = Desk()
+    desk.put("1", "2")
+    desk.fails["1"] = [OSError(28, "No space left on device")]
+    watcher = desk.watcher()
+    ended = await watcher.once()
+    assert (list(ended), watcher.has_failed) == (["2"], True)
+
+
+async def test_issues_that_are_gone_are_forgotten() -> None:
+    """What no longer waits leaves nothing behind, so that a long watch does not grow."""
+    desk = Desk()
+    desk.put("1", "2")
+    desk.fails["2"] = [RemoteUnavailable("down")]
+    watcher = desk.watcher()
+    await watcher.once()
+    desk.issues.clear()
+    await watcher.once()
+    assert (watcher.ended, watcher.has_failed) == ({}, False)
 
 
 async def test_stopping_parks_what_runs() -> None:

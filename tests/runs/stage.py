@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from orchestrator import Event, Orchestrator, Outcome, Signal
 from orchestrator.errors import ModelError
 from orchestrator.events import EVENTS, ModelReplied, Prompted, SnapshotTaken, ToolsReturned
-from orchestrator.ports import Claims, CodeHost, EventSink, Gate, ModelClient
+from orchestrator.ports import Claims, CodeHost, EventSink, Gate, IssueTracker, ModelClient
 from orchestrator.records import ModelReply, Usage
 from orchestrator.testing import ScriptedModel, says
 
@@ -39,6 +39,7 @@ class Stage:
     agents: Path | None = None
     host: CodeHost | None = None
     claims: Claims | None = None
+    tracker: IssueTracker | None = None
     heard: list[Event | Signal] = field(default_factory=list)
     model: ScriptedModel = field(default_factory=lambda: ScriptedModel([]))
 
@@ -67,6 +68,7 @@ class Stage:
             gates=gates,
             host=self.host,
             claims=self.claims,
+            tracker=self.tracker,
         )
         async with made as orchestrator:
             return await orchestrator.run_issue(key, **wish)

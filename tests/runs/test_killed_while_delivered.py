@@ -162,7 +162,57 @@ def test_killed_around_the_push(killed: Killed, when: str) -> None:
     killed.require_once()
 
 
-@pytest.mark.parametrize("step", ["amend:before", "amend:after", "answer:before", "answer:after"])
+TENDED = """\
+tracker: {kind: github, moves: {working: Doing, delivered: Review, failed: Stuck}}
+delivery: {push: true, pull_request: draft}
+"""
+STEPS = ("move-working", "open", "comment", "move-delivered")
+
+
+@pytest.mark.parametrize("step", [f"{at}:{when}" for at in STEPS for when in ("before", "after")])
+def test_killed_around_what_the_issue_is_told(killed: Killed, step: str) -> None:
+    """Wherever it is killed: one push, one pull request, one comment, each move once."""
+    killed.config.write_text(TENDED, encoding="utf-8")
+    killed.run("mend", step)
+    said = killed.run("mend" if step.startswith("move-working") else "none")
+    assert said.startswith("done ")
+    acts = killed.host.acts
+    assert sorted(acts) == sorted(
+        [("move", "working"), ("open", "1"), ("comment", "1"), ("move", "delivered")]
+    )
+    assert len(killed.host.comments) == 1
+    updates = [one for one in killed.server.log() if one.endswith(f"refs/heads/{BRANCH}")]
+    assert len(updates) == 1
+    for kind in ("IssueMoved", "IssueCommented", "PullRequestSet", "RunFinished"):
+        assert killed.kinds().count(kind) == (2 if kind == "IssueMoved" else 1), kind
+    before = len(acts)
+    assert killed.run("none").startswith("done ")
+    assert len(killed.host.acts) == before
+
+
+@pytest.mark.parametrize("step", ["comment:before", "move-failed:after"])
+def test_an_end_that_was_not_told_is_told_later(killed: Killed, step: str) -> None:
+    """A run that is not done, killed after its end: the next command tells it, then begins anew."""
+    killed.config.write_text(TENDED, encoding="utf-8")
+    killed.run("ask", step)
+    (first,) = (killed.state / "runs").iterdir()
+    assert "RunFinished" in killed.kinds() and not (first / "report.md").exists()
+    assert killed.run("mend").startswith("done ")
+    assert "**needs_human**" in (first / "report.md").read_text(encoding="utf-8")
+    moves = [about for name, about in killed.host.acts if name == "move"]
+    assert moves == ["working", "failed", "working", "delivered"]
+    (comment,) = killed.host.comments.values()
+    assert "**done**" in comment
+    assert [name for name, _ in killed.host.acts].count("comment") == 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *("amend:before", "amend:after", "amend:before*2", "amend:after*2"),
+        *("answer:before", "answer:after"),
+    ],
+)
 def test_killed_around_an_answer(killed: Killed, step: str) -> None:
     """In a round on feedback: one push more, one pull request, one answer."""
     killed.run("mend")
@@ -170,10 +220,13 @@ def test_killed_around_an_answer(killed: Killed, step: str) -> None:
     thread = host.says("1", "A note, please.")
     keep(killed.file, host)
     killed.run("note", step)
-    assert killed.run("none").startswith("done ")
+    assert killed.run("note" if step in {"amend:before", "amend:after"} else "none").startswith(
+        "done "
+    )
     host = killed.host
     assert len(host.answers(thread)) == 1
-    assert [name for name, _ in host.acts] == ["open", "amend", "answer"]
+    # The first amendment counts the round, before anything is paid for.
+    assert [name for name, _ in host.acts] == ["open", "amend", "amend", "answer"]
     updates = [one for one in killed.server.log() if one.endswith(f"refs/heads/{BRANCH}")]
     assert len(updates) == 2
     assert killed.server.head(BRANCH) == git(killed.repo, "rev-parse", BRANCH)

@@ -68,6 +68,39 @@ def test_stopped_in_order(labelled: CommandLine, server: ModelServer, stop: sign
     assert [kind for kind, _ in labelled.events()].count("RunStarted") == 1
 
 
+def test_stopped_at_once(labelled: CommandLine, server: ModelServer) -> None:
+    """A second Ctrl-C ends it without a traceback; the next start goes on with the same run."""
+    server.held.add(3)
+    process = labelled.start("watch")
+    try:
+        assert server.waiting.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        told = b""
+        while b"stopping" not in told:
+            told += process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode in {0, 130}, errors
+    assert b"Traceback" not in errors and b"Exception" not in errors
+    server.held.clear()
+    done = labelled.run("watch", "--once")
+    assert done.returncode == 0, done.stderr
+    assert [kind for kind, _ in labelled.events()].count("RunStarted") == 1
+
+
+def test_one_look_without_its_tracker(labelled: CommandLine) -> None:
+    """Where issues cannot be read, one look says so, and does not end as if nothing waited."""
+    place = Path(labelled.environment["HOME"]) / ".config" / "orchestrate" / "config.yaml"
+    place.write_text("tracker: {kind: github, project: a/b, labels: [agent]}\n", encoding="utf-8")
+    done = labelled.run("watch", "--once")
+    assert done.returncode == 2
+    assert done.stderr.startswith("orchestrate: ") and "Traceback" not in done.stderr
+
+
 def test_without_labels_nothing_is_watched(orchestrate: CommandLine) -> None:
     """No label set would mean every open issue: that is refused."""
     done = orchestrate.run("watch", "--once")

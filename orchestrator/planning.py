@@ -1,0 +1,129 @@
+"""What is asked of a run, and what the scheduler has to be told to begin it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.events import Signal
+from orchestrator.ports import IssueTracker, RunJournal
+from orchestrator.pullrequests import Continued
+from orchestrator.records import AgentDefinition, Issue, Limits, Outcome, Route, Run
+from orchestrator.runner import Runner
+
+
+class OwnedJournal(RunJournal, Protocol):
+    """The journal of a run that this process owns."""
+
+    run: str
+    epoch: int
+
+
+class Journal(Protocol):
+    """The journal of all runs, as far as the scheduler needs it."""
+
+    async def begin(self, run: Run) -> OwnedJournal: ...
+    async def take_over(self, run: str) -> OwnedJournal: ...
+    async def unfinished(self, repo: str, issue: str) -> str | None: ...
+    async def ended(self, repo: str, issue: str) -> tuple[Run, Outcome, OwnedJournal] | None: ...
+    async def last(self, repo: str, issue: str) -> Run | None: ...
+    async def attempts(self, repo: str, issue: str) -> int: ...
+    async def abandon(self, run: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for on one run; None leaves it to the configuration.
+
+    Attributes:
+        new: whether an unfinished run of the issue is given up for a new attempt.
+        again: whether an issue whose run has ended otherwise than done is begun anew.
+    """
+
+    agent: str | None = None
+    model: str | None = None
+    limit_usd: float | None = None
+    limit_turns: int | None = None
+    new: bool = False
+    again: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where work starts from, and what it becomes.
+
+    Attributes:
+        base_ref: the user's branch, by its full name; empty where HEAD is on none.
+        continues: the pull request whose feedback is the task, if it is that.
+    """
+
+    base: str
+    base_ref: str
+    branch: str
+    continues: Continued | None = None
+
+
+class Plans(Protocol):
+    """What the scheduler has to be told of agents, models and repositories."""
+
+    repo: str
+
+    def roster(self) -> Mapping[str, AgentDefinition]:
+        """Return the agents."""
+        ...
+
+    async def route(self, issue: Issue, wanted: str | None, tracker: IssueTracker) -> Route:
+        """Choose the agent; the tracker may tell who had issues like it."""
+        ...
+
+    def model_for(self, agent: AgentDefinition, wanted: str | None) -> tuple[str, bool]:
+        """Return the model's id, and whether its replies are scripted."""
+        ...
+
+    def limits(self, wish: Wish, before: Limits | None) -> Limits:
+        """Return a run's limits."""
+        ...
+
+    def require_price(self, run: Run) -> None:
+        """Refuse a run whose dollar limit cannot be kept."""
+        ...
+
+    async def place(self, issue: Issue) -> Place:
+        """Return where the work starts from, and what it becomes."""
+        ...
+
+    async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:
+        """Return where work goes on with feedback, or None and what a person should know."""
+        ...
+
+    async def ready(self) -> None:
+        """Prove what every run needs, before one is begun."""
+        ...
+
+    def runner(
+        self,
+        run: Run,
+        agent: AgentDefinition,
+        journal: RunJournal,
+        emit: Callable[..., Awaitable[None]],
+        show: Callable[[Signal], None],
+    ) -> Runner:
+        """Return what does the run."""
+        ...
+
+    async def holds(self, name: str) -> bool:
+        """Tell whether the repository still has a commit, by its id or a ref."""
+        ...
+
+    async def finished(self, run: Run, outcome: Outcome) -> None:
+        """Keep the report, and drop what is no longer needed."""
+        ...
+
+    def is_told(self, run: str) -> bool:
+        """Tell whether all that is told of a run's end was told."""
+        ...
+
+    def told(self, run: str) -> None:
+        """Note that all of it was told."""
+        ...
