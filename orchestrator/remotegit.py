@@ -106,6 +106,7 @@ class RemoteGit:
             if login is not None:
                 reader = _piped(f"username={login.user}\npassword={login.secret}\n")
                 settings |= {
+                    "http.followRedirects": "false",  # it goes where the user said, nowhere else
                     "credential.helper": "",  # the user's own are not told of our secret
                     f"credential.{self._url.origin}.helper": (
                         f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'

@@ -15,7 +15,7 @@ from orchestrator.deliveryevents import IssueCommented, IssueMoved
 from orchestrator.errors import IssueTaken, JournalError
 from orchestrator.events import Event
 from orchestrator.ports import Claims, CodeHost, IssueStates, IssueTracker
-from orchestrator.records import CLOSED, Issue, Outcome, Run
+from orchestrator.records import Issue, Outcome, Run
 
 OUTCOME = "outcome"
 """Marks the one comment under an issue that tells how its last run ended."""
@@ -96,7 +96,7 @@ class Tending:
             TrackerError: the tracker does not take it.
         """
         await self.give_back(issue.key, run)
-        if self._states is not None and issue.state.lower() not in CLOSED:
+        if self._states is not None:
             await self._states.move(issue, "released")
 
     # -- while a run works -----------------------------------------------------------------

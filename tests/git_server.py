@@ -32,6 +32,7 @@ class GitServer:
         logins: what was sent as authorization, decoded.
         before: is called before each request is answered; may hold it up, or change something.
         api: answers what is asked below ``/api/``: method, path, headers and body.
+        sends_on: where every request is redirected to; empty means nowhere.
         die: is told of each request, before it is done and after; True means that no answer comes.
     """
 
@@ -42,6 +43,7 @@ class GitServer:
     logins: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda _: None
     api: Callable[[str, str, dict[str, str], bytes], Said] | None = None
+    sends_on: str = ""
     die: Callable[[str, str], bool] = lambda _, __: False
 
     def repository(self, name: str = "shop") -> Path:
@@ -130,6 +132,8 @@ class _Backend(BaseHTTPRequestHandler):
         if self.state.api is not None and self.path.startswith("/api/"):
             headers = {name.lower(): value for name, value in self.headers.items()}
             return self.state.api(self.command, self.path, headers, body)
+        if self.state.sends_on:
+            return 301, [("Location", f"{self.state.sends_on}{self.path}")], b""
         if not self._may_enter():
             return 401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?\n"
         if self.path.endswith("/git-receive-pack") and self.command == "POST" and len(body) > 4:

@@ -70,6 +70,16 @@ def given(tmp_path: Path) -> Iterator[Given]:
         yield Given(tmp_path, server)
 
 
+async def test_a_secret_goes_nowhere_else(given: Given, tmp_path: Path) -> None:
+    """A server that sends us on to another one is told as that; the other one hears nothing."""
+    with git_server(tmp_path / "another") as another:
+        make_repository(another, given.path)
+        given.server.sends_on = another.url
+        with pytest.raises(RemoteUnavailable):
+            await given.remote().push(BRANCH, given.work)
+        assert another.logins == [] and another.head(BRANCH) == ""
+
+
 async def test_the_very_commit_is_pushed_once(given: Given) -> None:
     """The branch is that commit; a second push sends nothing, and nothing else is changed here."""
     before = git(given.path, "for-each-ref"), (given.path / ".git/config").read_bytes()
