@@ -92,11 +92,14 @@ class RepositoryPlans:
         """Close every connection."""
         await self._clients.aclose()
 
+    def require_delivery(self) -> None:
+        """Refuse settings of delivery that contradict each other, before anybody is asked."""
+        self._delivery()
+
     async def ready(self) -> None:
         """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
         await self._sandbox.check()
         self._needs()
-        self._delivery()
         if self._given_gates or self._config.gates.commands:
             self._gates()  # names that are given twice are told before anything is paid for
         if self._config.review.enabled:

@@ -336,6 +336,7 @@ class Orchestrator:
 
     def _scheduler(self) -> Scheduler:
         plans = self._open_plans()
+        plans.require_delivery()
         return Scheduler(
             tracker=self._outside.tracker(),
             journal=self._open_journal(),

@@ -246,6 +246,8 @@ async def test_settings_that_cannot_work_are_told_first(scene: Scene, text: str,
     scene.stage.settings(text)
     with pytest.raises(ConfigError, match=said):
         await scene.done()
+    with pytest.raises(ConfigError, match=said):
+        await scene.stage.play(key="404")  # even the tracker is asked later
     assert scene.stage.model.requests == []
 
 
