@@ -163,14 +163,15 @@ class RemoteGit:
         self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], fds: Sequence[int]
     ) -> Said:
         # A session of its own has no terminal that ssh or git could ask on.
-        process = await anyio.open_process(
-            ["git", *arguments],
-            cwd=folder,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=fds,
-        )
+        with anyio.CancelScope(shield=True):  # started half way its pipes would stay open
+            process = await anyio.open_process(
+                ["git", *arguments],
+                cwd=folder,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=fds,
+            )
         kept: dict[str, bytes] = {}
 
         async def read(name: str, stream: anyio.abc.ByteReceiveStream | None) -> None:

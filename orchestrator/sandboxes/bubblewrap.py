@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import anyio
 
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import SandboxSpec
@@ -15,7 +12,7 @@ from orchestrator.sandboxes import groups, identity, inside, seccomp
 from orchestrator.sandboxes.groups import Groups
 from orchestrator.sandboxes.identity import User
 from orchestrator.sandboxes.probe import Probe, Programs, program_mounts
-from orchestrator.sandboxes.process import ContextFds, SandboxedProcess
+from orchestrator.sandboxes.process import ContextFds, SandboxedProcess, open_piped
 from orchestrator.sandboxes.watch import Limits, Watchdog
 
 NAMESPACES = (
@@ -141,14 +138,10 @@ class BubblewrapSandbox:
             where = [spec.cwd] if self.user else []
             limited = ["/bin/bash", "-c", entering, "bash", *where, *argv]
             inner = identity.changing_to(self.user, limited)
-            process = await anyio.open_process(
+            process = await open_piped(
                 bound.entered([programs.bwrap, "--args", str(told), "--", *inner]),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
                 cwd="/",
                 env={},
-                start_new_session=True,
                 pass_fds=(*walls.numbers, *pass_fds),
             )
             said = os.dup(first)

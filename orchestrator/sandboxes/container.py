@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import socket
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from orchestrator.sandboxes.engine import ENGINES, PREFIX, Engine, bind, find_en
 from orchestrator.sandboxes.groups import MOST
 from orchestrator.sandboxes.landlock import PROCESS_LIMITS
 from orchestrator.sandboxes.probe import SELFTEST, find_rg, outcome, own_namespaces
-from orchestrator.sandboxes.process import SandboxedProcess
+from orchestrator.sandboxes.process import SandboxedProcess, open_piped
 from orchestrator.sandboxes.watch import Limits, Watchdog
 
 LAUNCHER = "/opt/orchestrate/confine.py"
@@ -103,14 +102,10 @@ class ContainerSandbox:
         command = [self._engine.program, *self._flags(name, spec, handover.folder)]
         command += [self._image, "-I", "-S", LAUNCHER, f"{START}/plan.json", *argv]
         try:
-            process = await anyio.open_process(
+            process = await open_piped(
                 command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
                 cwd="/",
                 env=self._engine.environment,
-                start_new_session=True,
             )
         except OSError as error:
             handover.remove()

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from orchestrator.sandboxes.probe import (
     host_interpreter,
     outcome,
 )
-from orchestrator.sandboxes.process import ContextFds, SandboxedProcess
+from orchestrator.sandboxes.process import ContextFds, SandboxedProcess, open_piped
 from orchestrator.sandboxes.watch import Limits, Watchdog
 
 LAUNCHER = Path(confine.__file__)
@@ -125,14 +124,10 @@ class LandlockSandbox:
             plan = json.dumps(self._plan(spec, pass_fds)).encode()
             number = files.holding(plan, "plan")
             launcher = [self._python, "-I", "-S", str(LAUNCHER), f"/proc/self/fd/{number}"]
-            process = await anyio.open_process(
+            process = await open_piped(
                 bound.entered([*launcher, *argv]),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
                 cwd=spec.cwd,
                 env=self._variables(spec),
-                start_new_session=True,
                 pass_fds=(*files.numbers, *pass_fds),
             )
         except OSError as error:

@@ -7,7 +7,8 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Awaitable, Callable
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -229,6 +230,35 @@ class SandboxedProcess:
         transport = getattr(process, "_transport", None)
         if transport is not None:
             transport.close()
+
+
+async def open_piped(
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+) -> anyio.abc.Process:
+    """Start a process with three pipes, in a session of its own.
+
+    An interruption waits until it has started: in between it would leave pipes open, and a process
+    that nobody waits for.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    return process  # noqa: RET504 - a block that may end early has no last word
 
 
 async def _run_dry(output: anyio.abc.ByteReceiveStream) -> None:

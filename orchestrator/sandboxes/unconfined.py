@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-
-import anyio
 
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import SandboxSpec
 from orchestrator.sandboxes import inside
 from orchestrator.sandboxes.probe import find_rg
-from orchestrator.sandboxes.process import SandboxedProcess
+from orchestrator.sandboxes.process import SandboxedProcess, open_piped
 
 
 class UnconfinedSandbox:
@@ -60,14 +57,10 @@ class UnconfinedSandbox:
         usual = self._environment.get("PATH", ":".join(inside.SYSTEM_PATH))
         values["PATH"] = ":".join([*spec.path, usual])
         try:
-            process = await anyio.open_process(
+            process = await open_piped(
                 list(argv),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
                 cwd=spec.cwd,
                 env=values | dict(spec.environment),
-                start_new_session=True,
                 pass_fds=tuple(pass_fds),
             )
         except OSError as error:
