@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import anyio
 
-from orchestrator.errors import ModelError
+from orchestrator.asking import Asking, Ending
 from orchestrator.events import (
     CallSummary,
     Cause,
     Event,
     ModelReplied,
     Prompted,
-    RequestFailed,
-    RequestIntended,
     Signal,
     ToolOutput,
     ToolsReturned,
     ToolStarted,
-    Waiting,
 )
-from orchestrator.limits import Ledger, Reservation
-from orchestrator.ports import Clock, ModelClient, Tools
-from orchestrator.records import ModelReply, ModelRequest
+from orchestrator.limits import Ledger
+from orchestrator.ports import Clock, Tools
 from orchestrator.session import Session, calls_of, words_of
 from orchestrator.transcript import encode_message, result_block, text_block
 from orchestrator_tools.contract import StateChange, ToolCall, ToolResult, ToolState, text_result
 
-MOST_BACKOFF_S = 32.0
 GO_ON = "Your reply was cut at its length limit. Go on where it stopped, in smaller steps."
 CUT_CALL = "This call was cut off or was not valid JSON, so it was not run. Make it again, smaller."
 
 Emit = Callable[..., Awaitable[None]]
 Show = Callable[[Signal], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How failed attempts at a reply are repeated."""
-
-    retries: int = 8
-    backoff_s: float = 0.5
-    longest_wait_s: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why an agent stopped, and its last words."""
-
-    kind: Literal["finished", "refused", "limit", "unavailable", "failed"]
-    words: str = ""
-    error: str = ""
-    hint: str = ""
 
 
 class Snapshots(Protocol):
@@ -75,8 +49,7 @@ class Agent:
 
     Args:
         session: where the work stands.
-        model: the model's full id.
-        client: asks the model; makes one attempt a call.
+        asking: asks for the replies.
         tools: what the agent may use.
         ledger: what it may still use up.
         snapshots: keeps the state of the workspace.
@@ -90,8 +63,7 @@ class Agent:
         self,
         *,
         session: Session,
-        model: str,
-        client: ModelClient,
+        asking: Asking,
         tools: Tools,
         ledger: Ledger,
         snapshots: Snapshots,
@@ -99,14 +71,11 @@ class Agent:
         emit: Emit,
         show: Show,
         clock: Clock,
-        patience: Patience,
-        dice: random.Random,
         until: Callable[[ModelReplied], bool] = lambda _: False,
     ) -> None:
         self.session = session
         self._until = until
-        self._model = model
-        self._client = client
+        self._asking = asking
         self._tools = tools
         self._ledger = ledger
         self._snapshots = snapshots
@@ -114,8 +83,6 @@ class Agent:
         self._emit = emit
         self._show = show
         self._clock = clock
-        self._patience = patience
-        self._dice = dice
         specs = tools.specs()
         self._read_only = {spec.name for spec in specs if spec.effect == "none"}
         self._repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
@@ -149,7 +116,7 @@ class Agent:
             return _ending_of(session.final)
         if session.cut:
             self.prompt(GO_ON, "continue")
-        return await self._ask()
+        return await self._asking.ask(self._record)
 
     async def _record(self, *more: Event) -> None:
         events, self._unrecorded = [*self._unrecorded, *more], []
@@ -158,80 +125,6 @@ class Agent:
         if self._ran_now:
             turn, self._ran_now = self._ran_now, 0
             self._snapshots.begin(turn)
-
-    # -- asking ----------------------------------------------------------------------------
-
-    async def _ask(self) -> Ending | None:
-        """Ask for the next reply, again where that may help; None when it came."""
-        failures = 0
-        while True:
-            reached = self._ledger.reached()
-            if reached:
-                return Ending("limit", error=f"{reached} was reached")
-            request = self.session.transcript.request(model=self._model, max_tokens=1)
-            reserved = self._ledger.reserve(request)
-            if reserved is None:
-                return Ending("limit", error="the rest of the money does not pay for another reply")
-            error = await self._attempt(request, reserved)
-            if error is None:
-                return None
-            failures += 1
-            wait = self._wait_after(error, failures)
-            if wait is None:
-                passing = error.retryable or error.mendable
-                kind: Literal["unavailable", "failed"] = "unavailable" if passing else "failed"
-                return Ending(kind, error=str(error), hint=error.hint)
-            self._show(Waiting(f"{error}", wait))
-            await anyio.sleep(wait)
-
-    async def _attempt(self, request: ModelRequest, reserved: Reservation) -> ModelError | None:
-        session, turn = self.session, self.session.turn
-        attempt = session.attempts + 1
-        intent = RequestIntended(session.name, turn, attempt, reserved.usd, reserved.max_tokens)
-        session.apply(intent)
-        await self._record(intent)
-        request = ModelRequest(request.model, reserved.max_tokens, request.head, request.messages)
-        try:
-            reply = await self._client.reply(request)
-        except anyio.get_cancelled_exc_class():
-            # Its intent stays open in the journal, and counts the same when the run goes on.
-            self._ledger.lose(reserved.usd)
-            raise
-        except ModelError as error:
-            cost = self._ledger.input_usd(request) if error.started else 0.0
-            self._ledger.lose(cost)
-            await self._emit(RequestFailed(session.name, turn, attempt, str(error), cost))
-            return error
-        await self._keep(reply, request)
-        return None
-
-    async def _keep(self, reply: ModelReply, request: ModelRequest) -> None:
-        """Put a reply on disk before anything uses it."""
-        cost = self._ledger.cost(reply.usage)
-        event = ModelReplied(
-            session=self.session.name,
-            turn=self.session.turn,
-            message=encode_message("assistant", reply.blocks),
-            stop_reason=reply.stop_reason,
-            usage=reply.usage,
-            cost_usd=cost,
-            request_id=reply.request_id,
-            broken_calls=reply.broken_calls,
-        )
-        with anyio.CancelScope(shield=True):
-            await self._emit(event)
-        self._ledger.settle(request.size(), reply.usage, cost)
-        self.session.apply(event)
-
-    def _wait_after(self, error: ModelError, failures: int) -> float | None:
-        """Return the seconds to wait before the next attempt; None to give up."""
-        patience = self._patience
-        if not error.retryable or failures > patience.retries:
-            return None
-        if error.retry_after is not None:
-            return error.retry_after if error.retry_after <= patience.longest_wait_s else None
-        most: float = min(patience.backoff_s * 2 ** (failures - 1), MOST_BACKOFF_S)
-        return most * (0.75 + 0.25 * self._dice.random())
 
     # -- tools -----------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ import anyio
 import anyio.to_thread
 
 from orchestrator import prompts, toolbox
-from orchestrator.agent import Agent, Ending, Patience
+from orchestrator.agent import Agent
+from orchestrator.asking import Asking, Ending, Patience
 from orchestrator.errors import ConfigError
 from orchestrator.events import (
     REVIEW,
@@ -292,8 +293,16 @@ class Reviewer:
             raise AssertionError("a session that was just opened is there")
         return Agent(
             session=session,
-            model=self._means.model.id,
-            client=client,
+            asking=Asking(
+                session=session,
+                model=self._means.model.id,
+                client=client,
+                ledger=account,
+                emit=self._emit,
+                show=self._show,
+                patience=self._patience,
+                dice=self._dice,
+            ),
             tools=tools,
             ledger=account,
             snapshots=NoSnapshots(),
@@ -301,8 +310,6 @@ class Reviewer:
             emit=self._emit,
             show=self._show,
             clock=self._clock,
-            patience=self._patience,
-            dice=self._dice,
             until=hearing.is_over,
         )
 

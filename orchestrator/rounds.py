@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from orchestrator import prompts
-from orchestrator.agent import Agent, Ending
+from orchestrator.agent import Agent
+from orchestrator.asking import Ending
 from orchestrator.change import CommittedChange
 from orchestrator.collect import CollectedWork, Collector
 from orchestrator.conclusion import Conclusion, Judged

@@ -10,7 +10,8 @@ import anyio.abc
 import anyio.to_thread
 
 from orchestrator import prompts, toolbox, toolcode, toolserver, workspaces
-from orchestrator.agent import Agent, Ending
+from orchestrator.agent import Agent
+from orchestrator.asking import Asking, Ending
 from orchestrator.conclusion import Conclusion, Judged
 from orchestrator.errors import (
     JournalError,
@@ -223,8 +224,16 @@ class Runner:
     def _agent(self, session: Session, snapshots: ServerSnapshots) -> Agent:
         return Agent(
             session=session,
-            model=self._run.model,
-            client=self._means.client,
+            asking=Asking(
+                session=session,
+                model=self._run.model,
+                client=self._means.client,
+                ledger=self._ledger,
+                emit=self._emit,
+                show=self._show,
+                patience=self._means.patience,
+                dice=self._means.dice,
+            ),
             tools=toolbox.Toolbox(self._server, self._permissions()),
             ledger=self._ledger,
             snapshots=snapshots,
@@ -232,8 +241,6 @@ class Runner:
             emit=self._emit,
             show=self._show,
             clock=self._means.clock,
-            patience=self._means.patience,
-            dice=self._means.dice,
         )
 
     def _first_message(self) -> str:

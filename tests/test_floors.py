@@ -48,6 +48,7 @@ FLOORS = {
     "toolserver": 1.9,
     "toolcode": 1.6,
     "agent": 2,
+    "asking": 1.95,
     "toolbox": 2,
     "workspaces": 2,
     "routing": 2.1,

@@ -14,7 +14,7 @@ import anyio.to_thread
 import orjson
 
 from orchestrator import prices, prompts
-from orchestrator.agent import Patience
+from orchestrator.asking import Patience
 from orchestrator.assembly.clients import REPLAY, Clients
 from orchestrator.assembly.delivering import delivery_of, require_base
 from orchestrator.assembly.launching import require_tools

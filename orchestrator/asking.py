@@ -1,0 +1,155 @@
+"""Asking for one reply: what it may cost is reserved, one attempt is made, and again if need be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import anyio
+
+from orchestrator.errors import ModelError
+from orchestrator.events import ModelReplied, RequestFailed, RequestIntended, Signal, Waiting
+from orchestrator.limits import Ledger, Reservation
+from orchestrator.ports import ModelClient
+from orchestrator.records import ModelReply, ModelRequest
+from orchestrator.session import Session
+from orchestrator.transcript import encode_message
+
+MOST_BACKOFF_S = 32.0
+
+Record = Callable[..., Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How failed attempts at a reply are repeated."""
+
+    retries: int = 8
+    backoff_s: float = 0.5
+    longest_wait_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why an agent stopped, and its last words."""
+
+    kind: Literal["finished", "refused", "limit", "unavailable", "failed"]
+    words: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+class Asking:
+    """Asks for the replies of one session.
+
+    Args:
+        session: where the work stands; a reply is applied to it.
+        model: the model's full id.
+        client: asks the model; makes one attempt a call.
+        ledger: what may still be used up.
+        emit: records events together; when it returns they are on disk.
+        show: shows a signal; never waits.
+        patience: how failed attempts are repeated.
+        dice: spreads the waits of many runs.
+    """
+
+    def __init__(  # noqa: PLR0913 - every collaborator is passed in
+        self,
+        *,
+        session: Session,
+        model: str,
+        client: ModelClient,
+        ledger: Ledger,
+        emit: Record,
+        show: Callable[[Signal], None],
+        patience: Patience,
+        dice: random.Random,
+    ) -> None:
+        self._session = session
+        self._model = model
+        self._client = client
+        self._ledger = ledger
+        self._emit = emit
+        self._show = show
+        self._patience = patience
+        self._dice = dice
+
+    async def ask(self, record: Record) -> Ending | None:
+        """Ask for the next reply, again where that may help; None when it came.
+
+        Args:
+            record: records an intent together with what waits to be recorded before it.
+        """
+        failures = 0
+        while True:
+            reached = self._ledger.reached()
+            if reached:
+                return Ending("limit", error=f"{reached} was reached")
+            request = self._session.transcript.request(model=self._model, max_tokens=1)
+            reserved = self._ledger.reserve(request)
+            if reserved is None:
+                return Ending("limit", error="the rest of the money does not pay for another reply")
+            error = await self._attempt(request, reserved, record)
+            if error is None:
+                return None
+            failures += 1
+            wait = self._wait_after(error, failures)
+            if wait is None:
+                passing = error.retryable or error.mendable
+                kind: Literal["unavailable", "failed"] = "unavailable" if passing else "failed"
+                return Ending(kind, error=str(error), hint=error.hint)
+            self._show(Waiting(f"{error}", wait))
+            await anyio.sleep(wait)
+
+    async def _attempt(
+        self, request: ModelRequest, reserved: Reservation, record: Record
+    ) -> ModelError | None:
+        session, turn = self._session, self._session.turn
+        attempt = session.attempts + 1
+        intent = RequestIntended(session.name, turn, attempt, reserved.usd, reserved.max_tokens)
+        session.apply(intent)
+        await record(intent)
+        request = ModelRequest(request.model, reserved.max_tokens, request.head, request.messages)
+        try:
+            reply = await self._client.reply(request)
+        except anyio.get_cancelled_exc_class():
+            # Its intent stays open in the journal, and counts the same when the run goes on.
+            self._ledger.lose(reserved.usd)
+            raise
+        except ModelError as error:
+            cost = self._ledger.input_usd(request) if error.started else 0.0
+            self._ledger.lose(cost)
+            await self._emit(RequestFailed(session.name, turn, attempt, str(error), cost))
+            return error
+        await self._keep(reply, request)
+        return None
+
+    async def _keep(self, reply: ModelReply, request: ModelRequest) -> None:
+        """Put a reply on disk before anything uses it."""
+        cost = self._ledger.cost(reply.usage)
+        event = ModelReplied(
+            session=self._session.name,
+            turn=self._session.turn,
+            message=encode_message("assistant", reply.blocks),
+            stop_reason=reply.stop_reason,
+            usage=reply.usage,
+            cost_usd=cost,
+            request_id=reply.request_id,
+            broken_calls=reply.broken_calls,
+        )
+        with anyio.CancelScope(shield=True):
+            await self._emit(event)
+        self._ledger.settle(request.size(), reply.usage, cost)
+        self._session.apply(event)
+
+    def _wait_after(self, error: ModelError, failures: int) -> float | None:
+        """Return the seconds to wait before the next attempt; None to give up."""
+        patience = self._patience
+        if not error.retryable or failures > patience.retries:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= patience.longest_wait_s else None
+        most: float = min(patience.backoff_s * 2 ** (failures - 1), MOST_BACKOFF_S)
+        return most * (0.75 + 0.25 * self._dice.random())
