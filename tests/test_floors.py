@@ -86,6 +86,7 @@ FLOORS = {
     "broadcast": 4.5,
     "tending": 4.5,
     "planning": 4.5,
+    "batches": 4.5,
     "scheduler": 5,
     "watching": 5,
     "assembly": 6,

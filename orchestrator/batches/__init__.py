@@ -1,0 +1,1 @@
+"""Nightly batches: many issues in one go, under one ceiling, resumable at any moment."""
