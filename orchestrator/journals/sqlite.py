@@ -7,48 +7,31 @@ frozen and wakes up is refused.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import anyio
-import anyio.to_thread
 import orjson
 
 from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
 from orchestrator.events import Event, RunFinished, RunParked, decode, encode
+from orchestrator.journals.database import Database
 from orchestrator.journals.owners import is_alive
 from orchestrator.rebuilding import build
 from orchestrator.records import Outcome, Run
 
-FORM = 1
-"""The form of the file; a newer one is refused, never touched."""
-
-SCHEMA = """
-create table if not exists runs (
-  run text primary key, repo text not null, issue text not null, state text not null,
-  epoch integer not null, owner text not null, record text not null,
-  started real not null, changed real not null, attempt integer not null);
-create unique index if not exists one_unfinished on runs (repo, issue)
-  where state in ('running', 'parked');
-create table if not exists events (
-  run text not null, seq integer not null, epoch integer not null, key text not null,
-  kind text not null, data blob not null, at real not null,
-  primary key (run, seq), unique (run, key)) without rowid;
-"""
-
-SLOW_S = 0.005
-"""A piece of work on the database that takes longer sends the next one to a thread."""
-
-T = TypeVar("T")
+COLUMNS = "run, repo, issue, state, epoch, owner, record, started, changed, attempt, beat, parent"
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as the journal lists it."""
+    """A run as the journal lists it.
+
+    Attributes:
+        changed: when something of it was last recorded.
+        beat: when its owner last said that it lives, where it had nothing to record.
+        parent: the run that it was forked from; empty where it is no fork.
+    """
 
     run: str
     repo: str
@@ -60,10 +43,8 @@ class RunRow:
     started: float
     changed: float
     attempt: int
-
-
-OPEN_S, PAUSE_S = 30.0, 0.01
-"""How long a file that others are making is waited for, and between two looks."""
+    beat: float = 0.0
+    parent: str = ""
 
 
 class SqliteJournal:
@@ -75,51 +56,12 @@ class SqliteJournal:
     """
 
     def __init__(self, path: Path, *, owner: str) -> None:
-        self._path = path
+        self.database = Database(path)
         self._owner = owner
-        self._lock = threading.Lock()
-        self._slow = False
-        self._database = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        """Open the file, making it where there is none.
-
-        SQLite does not wait by itself while several processes turn a new file to its log.
-        """
-        end = time.monotonic() + OPEN_S
-        while True:
-            database = None
-            try:
-                database = sqlite3.connect(
-                    self._path, timeout=30, isolation_level=None, check_same_thread=False
-                )
-                self._make_ready(database)
-            except (sqlite3.Error, JournalError) as error:
-                if database is not None:
-                    database.close()
-                if isinstance(error, JournalError):
-                    raise
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise _journal_error(self._path, error) from None
-                time.sleep(PAUSE_S)
-            else:
-                return database
-
-    def _make_ready(self, database: sqlite3.Connection) -> None:
-        (form,) = database.execute("pragma user_version").fetchone()
-        if form > FORM:
-            raise JournalError(
-                f"{self._path} was written by a newer version", hint="upgrade, or use --state"
-            )
-        database.execute("pragma journal_mode=wal")
-        database.execute("pragma synchronous=full")
-        if form < FORM:
-            database.executescript(SCHEMA)
-            database.execute(f"pragma user_version={FORM}")
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self.database.close()
 
     # -- runs ------------------------------------------------------------------------------
 
@@ -130,14 +72,14 @@ class SqliteJournal:
             ConfigError: the same issue has an unfinished run.
         """
 
-        def insert() -> None:
+        def insert(database: sqlite3.Connection) -> None:
             now = time.time()
             try:
-                self._database.execute(
-                    "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
+                database.execute(
+                    "insert into runs values (?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
                         *(run.run_id, run.repo, run.issue.key, "running", 1, self._owner),
-                        *(orjson.dumps(run).decode(), now, now, run.attempt),
+                        *(orjson.dumps(run).decode(), now, now, run.attempt, now, ""),
                     ),
                 )
             except sqlite3.IntegrityError:
@@ -146,7 +88,7 @@ class SqliteJournal:
                     hint=f"go on with: orchestrate issue {run.issue.key}",
                 ) from None
 
-        await self._do(insert)
+        await self.database.do(insert)
         return SqliteRunJournal(self, run.run_id, epoch=1)
 
     async def take_over(self, run: str) -> SqliteRunJournal:
@@ -167,8 +109,8 @@ class SqliteJournal:
                 hint="wait for it, or stop that process",
             )
 
-        def update() -> int:
-            changed = self._database.execute(
+        def update(database: sqlite3.Connection) -> int:
+            changed = database.execute(
                 "update runs set epoch=epoch+1, owner=?, state='running', changed=? "
                 "where run=? and epoch=?",
                 (self._owner, time.time(), run, row.epoch),
@@ -177,7 +119,7 @@ class SqliteJournal:
                 raise LeaseLost(f"run {run} was taken over by another process just now")
             return row.epoch + 1
 
-        return SqliteRunJournal(self, run, epoch=await self._do(update))
+        return SqliteRunJournal(self, run, epoch=await self.database.do(update))
 
     async def row(self, run: str) -> RunRow:
         """Return one run; a prefix of its id is enough where it is unique.
@@ -198,10 +140,9 @@ class SqliteJournal:
         return await self._rows("", ())
 
     async def _rows(self, where: str, values: tuple[str, ...]) -> list[RunRow]:
-        def select() -> list[RunRow]:
-            columns = "run, repo, issue, state, epoch, owner, record, started, changed, attempt"
-            query = f"select {columns} from runs {where} order by started desc"  # noqa: S608 - our own words
-            found = self._database.execute(query, values).fetchall()
+        def select(database: sqlite3.Connection) -> list[RunRow]:
+            query = f"select {COLUMNS} from runs {where} order by started desc"  # noqa: S608 - our own words
+            found = database.execute(query, values).fetchall()
             return [
                 RunRow(
                     run, repo, issue, state, epoch, owner, build(Run, orjson.loads(text)), *times
@@ -209,19 +150,19 @@ class SqliteJournal:
                 for run, repo, issue, state, epoch, owner, text, *times in found
             ]
 
-        return await self._do(select)
+        return await self.database.do(select)
 
     async def unfinished(self, repo: str, issue: str) -> str | None:
         """Return the id of an issue's unfinished run, if it has one."""
 
-        def select() -> str | None:
-            row = self._database.execute(
+        def select(database: sqlite3.Connection) -> str | None:
+            row = database.execute(
                 "select run from runs where repo=? and issue=? and state in ('running','parked')",
                 (repo, issue),
             ).fetchone()
             return str(row[0]) if row else None
 
-        return await self._do(select)
+        return await self.database.do(select)
 
     async def ended(self, repo: str, issue: str) -> Ended | None:
         """Return an issue's latest run, its outcome and its journal, if that run has ended."""
@@ -253,28 +194,28 @@ class SqliteJournal:
     async def attempts(self, repo: str, issue: str) -> int:
         """Return how many runs an issue has had."""
 
-        def select() -> int:
+        def select(database: sqlite3.Connection) -> int:
             query = "select count(*) from runs where repo=? and issue=?"
-            return int(self._database.execute(query, (repo, issue)).fetchone()[0])
+            return int(database.execute(query, (repo, issue)).fetchone()[0])
 
-        return await self._do(select)
+        return await self.database.do(select)
 
     async def abandon(self, run: str) -> None:
         """Mark an unfinished run as given up, so that a new attempt may start."""
 
-        def update() -> None:
-            self._database.execute(
+        def update(database: sqlite3.Connection) -> None:
+            database.execute(
                 "update runs set state='abandoned', epoch=epoch+1, changed=? where run=?",
                 (time.time(), run),
             )
 
-        await self._do(update)
+        await self.database.do(update)
 
     async def outcome(self, run: str) -> Outcome | None:
         """Return the last outcome of a run, if it has one."""
 
-        def select() -> Outcome | None:
-            row = self._database.execute(
+        def select(database: sqlite3.Connection) -> Outcome | None:
+            row = database.execute(
                 "select kind, data from events where run=? and kind in ('RunFinished','RunParked') "
                 "order by seq desc limit 1",
                 (run,),
@@ -282,7 +223,7 @@ class SqliteJournal:
             event = decode(row[0], row[1]) if row else None
             return event.outcome if isinstance(event, RunFinished | RunParked) else None
 
-        return await self._do(select)
+        return await self.database.do(select)
 
     # -- events ----------------------------------------------------------------------------
 
@@ -292,34 +233,8 @@ class SqliteJournal:
             rows = [(one.key, type(one).__name__, encode(one)) for one in events]
         except TypeError as error:
             raise JournalError(f"run {run}: an event that cannot be kept: {error}") from None
-        await self._do(lambda: self._append(run, epoch, rows, _state_after(events)))
-
-    def _append(
-        self, run: str, epoch: int, rows: list[tuple[str, str, bytes]], state: str | None
-    ) -> None:
-        database = self._database
-        now = time.time()
-        database.execute("begin immediate")
-        try:
-            found = database.execute("select epoch from runs where run=?", (run,)).fetchone()
-            _require_epoch(found, epoch, run)
-            query = "select coalesce(max(seq), 0) from events where run=?"
-            (last,) = database.execute(query, (run,)).fetchone()
-            database.executemany(
-                "insert into events values (?,?,?,?,?,?,?)",
-                [
-                    (run, last + number, epoch, key, kind, data, now)
-                    for number, (key, kind, data) in enumerate(rows, 1)
-                ],
-            )
-            database.execute(
-                "update runs set changed=?, state=coalesce(?, state) where run=?", (now, state, run)
-            )
-            database.execute("commit")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("rollback")
-            raise
+        state = _state_after(events)
+        await self.database.change(lambda database: _append(database, run, epoch, rows, state))
 
     async def events(self, run: str) -> list[Event]:
         """Return all events of a run in order.
@@ -328,38 +243,14 @@ class SqliteJournal:
             JournalError: one cannot be read.
         """
 
-        def select() -> list[tuple[str, bytes]]:
+        def select(database: sqlite3.Connection) -> list[tuple[str, bytes]]:
             query = "select kind, data from events where run=? order by seq"
-            return self._database.execute(query, (run,)).fetchall()
+            return database.execute(query, (run,)).fetchall()
 
         try:
-            return [decode(kind, data) for kind, data in await self._do(select)]
+            return [decode(kind, data) for kind, data in await self.database.do(select)]
         except ValueError as error:
             raise JournalError(f"run {run}: {error}") from None
-
-    async def _do(self, work: Callable[[], T]) -> T:
-        """Run a piece of work on the database; it is never cut off half way.
-
-        A commit takes 0.3 ms, less than handing it to a thread and back. On a disk that turns out
-        to be slow it goes to a thread, so that no other run of this process waits for it.
-        """
-
-        def locked() -> T:
-            with self._lock:
-                started = time.perf_counter()
-                try:
-                    return work()
-                except sqlite3.Error as error:
-                    raise _journal_error(self._path, error) from None
-                finally:
-                    self._slow = time.perf_counter() - started > SLOW_S
-
-        if not self._slow:
-            return locked()
-        done: list[T] = []
-        with anyio.CancelScope(shield=True):
-            done.append(await anyio.to_thread.run_sync(locked))
-        return done[0]
 
 
 class SqliteRunJournal:
@@ -383,6 +274,30 @@ Ended = tuple[Run, Outcome, SqliteRunJournal]
 """A run that has ended: what it was, how it ended, and its journal."""
 
 
+def _append(
+    database: sqlite3.Connection,
+    run: str,
+    epoch: int,
+    rows: list[tuple[str, str, bytes]],
+    state: str | None,
+) -> None:
+    now = time.time()
+    found = database.execute("select epoch from runs where run=?", (run,)).fetchone()
+    _require_epoch(found, epoch, run)
+    query = "select coalesce(max(seq), 0) from events where run=?"
+    (last,) = database.execute(query, (run,)).fetchone()
+    database.executemany(
+        "insert into events values (?,?,?,?,?,?,?)",
+        [
+            (run, last + number, epoch, key, kind, data, now)
+            for number, (key, kind, data) in enumerate(rows, 1)
+        ],
+    )
+    database.execute(
+        "update runs set changed=?, state=coalesce(?, state) where run=?", (now, state, run)
+    )
+
+
 def _require_epoch(row: tuple[int] | None, epoch: int, run: str) -> None:
     if row is None or row[0] != epoch:
         raise LeaseLost(f"run {run} was taken over by another process")
@@ -395,17 +310,3 @@ def _state_after(events: tuple[Event, ...]) -> str | None:
         if isinstance(event, RunParked):
             return "parked"
     return None
-
-
-def _journal_error(path: Path, error: sqlite3.Error) -> JournalError:
-    said = str(error)
-    hints = {
-        "full": "free some disk space; the run goes on where it stopped",
-        "readonly": "make the state directory writable, or choose another with --state",
-        "unable to open": "make the state directory writable, or choose another with --state",
-        "malformed": "keep the file for a look; choose another state directory with --state",
-        "not a database": "keep the file for a look; choose another state directory with --state",
-        "locked": "another process holds it for long; try again",
-    }
-    hint = next((text for words, text in hints.items() if words in said), "")
-    return JournalError(f"the journal {path} failed: {said}", hint=hint)

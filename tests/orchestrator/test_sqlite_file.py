@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import JournalError
+from orchestrator.journals.database import FORM
 from orchestrator.journals.owners import is_alive, owner_of
-from orchestrator.journals.sqlite import FORM, SqliteJournal
+from orchestrator.journals.sqlite import SqliteJournal
 from tests.builders import a_reply_event, a_run
 
 ME = owner_of(os.getpid())
@@ -84,7 +85,7 @@ async def test_a_file_that_takes_no_more_is_an_error_with_a_hint(
     """A full disk and a file that became read-only stop the run, keep what was there, and say what to do."""
     journal = await store.begin(a_run())
     await journal.append(a_reply_event())
-    store._database.execute(f"pragma {pragma}")
+    store.database._connection.execute(f"pragma {pragma}")
     with pytest.raises(JournalError) as caught:
         await journal.append(a_reply_event("x" * 100_000, turn=2))
     assert hint in caught.value.hint

@@ -69,7 +69,7 @@ async def test_what_is_recorded_outlives_the_process(opened: Opener) -> None:
 @pytest.mark.asyncio
 async def test_every_commit_is_on_disk(opened: Opener, path: Path) -> None:
     """The file is written ahead and synchronised at every commit."""
-    database = opened()._database
+    database = opened().database._connection
     assert database.execute("pragma synchronous").fetchone() == (2,)
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("pragma journal_mode").fetchone() == ("wal",)

@@ -1,0 +1,188 @@
+"""The journal's file: opened, brought to this version's form, worked on one piece at a time.
+
+Whoever keeps something in it adds a step to ``STEPS``: each brings a file from one form to the
+next, in one transaction. A step that was released is never changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from orchestrator.errors import JournalError
+
+RUNS = (
+    """create table runs (
+      run text primary key, repo text not null, issue text not null, state text not null,
+      epoch integer not null, owner text not null, record text not null,
+      started real not null, changed real not null, attempt integer not null)""",
+    """create unique index one_unfinished on runs (repo, issue)
+      where state in ('running', 'parked')""",
+    """create table events (
+      run text not null, seq integer not null, epoch integer not null, key text not null,
+      kind text not null, data blob not null, at real not null,
+      primary key (run, seq), unique (run, key)) without rowid""",
+)
+FORKS = (
+    # When the owner last said that it lives; and the run that a fork was made from.
+    "alter table runs add column beat real not null default 0",
+    "alter table runs add column parent text not null default ''",
+    "drop index one_unfinished",
+    """create unique index one_unfinished on runs (repo, issue)
+      where state in ('running', 'parked') and parent = ''""",
+    "create index forks on runs (parent) where parent <> ''",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (RUNS, FORKS)
+"""What brings a file from one form to the next; an empty file has form 0."""
+
+FORM = len(STEPS)
+"""The form of the file; a newer one is refused, never touched."""
+
+SLOW_S = 0.005
+"""A piece of work on the database that takes longer sends the next one to a thread."""
+
+OPEN_S, PAUSE_S = 30.0, 0.01
+"""How long a file that others are making is waited for, and between two looks."""
+
+T = TypeVar("T")
+
+
+class Database:
+    """The journal's file, open.
+
+    Args:
+        path: the file; its folder must exist.
+
+    Raises:
+        JournalError: it cannot be used, or a newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._slow = False
+        self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file, making it where there is none.
+
+        SQLite does not wait by itself while several processes turn a new file to its log.
+        """
+        end = time.monotonic() + OPEN_S
+        while True:
+            connection = None
+            try:
+                connection = sqlite3.connect(
+                    self.path, timeout=30, isolation_level=None, check_same_thread=False
+                )
+                self._make_ready(connection)
+            except (sqlite3.Error, JournalError) as error:
+                if connection is not None:
+                    connection.close()
+                if isinstance(error, JournalError):
+                    raise
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise journal_error(self.path, error) from None
+                time.sleep(PAUSE_S)
+            else:
+                return connection
+
+    def _make_ready(self, connection: sqlite3.Connection) -> None:
+        form = self._form(connection)
+        connection.execute("pragma journal_mode=wal")
+        connection.execute("pragma synchronous=full")
+        if form < FORM:
+            transaction(connection, self._bring_up)
+
+    def _form(self, connection: sqlite3.Connection) -> int:
+        form = int(connection.execute("pragma user_version").fetchone()[0])
+        if form > FORM:
+            raise JournalError(
+                f"{self.path} was written by a newer version", hint="upgrade, or use --state"
+            )
+        return form
+
+    def _bring_up(self, connection: sqlite3.Connection) -> None:
+        """Do the steps that are missing; another process may have done them just now."""
+        for step in STEPS[self._form(connection) :]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version={FORM}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a piece of work on the database and return its result; it is never cut off half way.
+
+        A commit takes 0.3 ms, less than handing it to a thread and back. On a disk that turns out
+        to be slow it goes to a thread, so that no other run of this process waits for it.
+
+        Raises:
+            JournalError: the file cannot be read or written.
+        """
+
+        def locked() -> T:
+            with self._lock:
+                started = time.perf_counter()
+                try:
+                    return work(self._connection)
+                except sqlite3.Error as error:
+                    raise journal_error(self.path, error) from None
+                finally:
+                    self._slow = time.perf_counter() - started > SLOW_S
+
+        if not self._slow:
+            return locked()
+        done: list[T] = []
+        with anyio.CancelScope(shield=True):
+            done.append(await anyio.to_thread.run_sync(locked))
+        return done[0]
+
+    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a piece of work in one transaction: all of it, or nothing where it raises.
+
+        Raises:
+            JournalError: the file cannot be read or written.
+        """
+        return await self.do(lambda connection: transaction(connection, work))
+
+
+def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do a piece of work in one transaction that holds the file from its beginning."""
+    connection.execute("begin immediate")
+    try:
+        done = work(connection)
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+    return done
+
+
+def journal_error(path: Path, error: sqlite3.Error) -> JournalError:
+    """Return what an error of the database means to a person, with what to do next."""
+    said = str(error)
+    elsewhere = "make the state directory writable, or choose another with --state"
+    broken = "keep the file for a look; choose another state directory with --state"
+    hints = {
+        "full": "free some disk space; the run goes on where it stopped",
+        "disk I/O": "look at the disk, and whether it is full; the run goes on where it stopped",
+        "readonly": elsewhere,
+        "unable to open": elsewhere,
+        "malformed": broken,
+        "not a database": broken,
+        "locked": "another process holds it for long; try again",
+    }
+    hint = next((text for words, text in hints.items() if words in said), "")
+    return JournalError(f"the journal {path} failed: {said}", hint=hint)
