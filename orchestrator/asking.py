@@ -128,7 +128,7 @@ class Asking:
 
     async def _keep(self, reply: ModelReply, request: ModelRequest) -> None:
         """Put a reply on disk before anything uses it."""
-        cost = self._ledger.cost(reply.usage)
+        cost = self._ledger.cost(reply.usage) * reply.price_share
         event = ModelReplied(
             session=self._session.name,
             turn=self._session.turn,

@@ -191,6 +191,10 @@ class ModelRequest:
         )
         return b"".join((front, self.head, b',"messages":[', b",".join(self.messages), b"]}"))
 
+    def whole_body(self) -> bytes:
+        """Return the same body, for a reply that comes in one piece."""
+        return b"{" + self.body().removeprefix(b'{"stream":true,')
+
     def size(self) -> int:
         """Return the number of bytes of head and messages."""
         return len(self.head) + sum(len(message) + 1 for message in self.messages)
@@ -203,6 +207,7 @@ class ModelReply:
     Attributes:
         blocks: the content blocks, to be sent back unchanged.
         broken_calls: ids of tool calls that were cut or are not valid JSON: never run.
+        price_share: what it costs, as a share of the usual price.
     """
 
     blocks: tuple[Block, ...]
@@ -210,6 +215,7 @@ class ModelReply:
     usage: Usage
     request_id: str = ""
     broken_calls: tuple[str, ...] = ()
+    price_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

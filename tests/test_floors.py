@@ -30,6 +30,7 @@ FLOORS = {
     "deliveryevents": 1.3,
     "events": 1.4,
     "trackerports": 1.3,
+    "messagebatches": 1.3,
     "ports": 1.5,
     "transcript": 1.6,
     "session": 1.7,
@@ -97,10 +98,14 @@ ADAPTERS = {"models", "trackers", "hosts", "sandboxes", "gates", "journals", "si
 DECODER = "tools/orchestrator_tools/decoder.py"
 """Runs as a process of its own, with a read-only folder of packages for it."""
 VENDORS = {
-    "anthropic": {"orchestrator/models/anthropic_sdk.py"},
+    "anthropic": {
+        "orchestrator/models/anthropic_sdk.py",
+        "orchestrator/models/anthropic_batches.py",
+    },
     "httpx2": {
         "orchestrator/models/messages.py",
         "orchestrator/models/anthropic_sdk.py",
+        "orchestrator/models/anthropic_batches.py",
         "orchestrator/forge/client.py",
     },
     "cryptography": {"orchestrator/forge/app.py"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -163,6 +164,27 @@ class Accumulator:
         except orjson.JSONDecodeError:
             return None
         return parsed if isinstance(parsed, dict) else None
+
+
+def whole_reply(message: Mapping[str, Any], price_share: float = 1.0) -> ModelReply:
+    """Read a reply that came in one piece, into the same blocks as if it had been streamed.
+
+    Raises:
+        MalformedReply: it is no whole message.
+    """
+    accumulator = Accumulator()
+    content, reason = message.get("content"), message.get("stop_reason")
+    if not isinstance(content, list) or not isinstance(reason, str):
+        raise MalformedReply("the reply is no whole message", retryable=True, started=True)
+    accumulator.take({"type": "message_start", "message": message})
+    for index, block in enumerate(content):
+        accumulator.take({"type": "content_block_start", "index": index, "content_block": block})
+        cut = reason == "max_tokens" and index == len(content) - 1
+        if not cut:  # a call that was cut is never run, whatever its arguments look like
+            accumulator.take({"type": "content_block_stop", "index": index})
+    accumulator.take({"type": "message_delta", "delta": {"stop_reason": reason}})
+    accumulator.take({"type": "message_stop"})
+    return replace(accumulator.reply(str(message.get("id") or "")), price_share=price_share)
 
 
 PIECES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}

@@ -94,11 +94,14 @@ def serve(messages: Sequence[dict[str, Any]]) -> Iterator[ModelServer]:
         thread.join(10)
 
 
-def stream_of(message: dict[str, Any], turn: int) -> bytes:
-    """Render an assistant message as the service streams it."""
+def stream_of(message: dict[str, Any], turn: int, counted: dict[str, int] | None = None) -> bytes:
+    """Render an assistant message as the service streams it, with tokens that were counted."""
     blocks = message["content"]
     calls = any(block["type"] == "tool_use" for block in blocks)
     usage = {"input_tokens": 40, "cache_read_input_tokens": 900 * turn, "output_tokens": 1}
+    usage |= counted or {}
+    if counted is not None:
+        del usage["cache_read_input_tokens"]
     events: list[dict[str, Any]] = [
         {
             "type": "message_start",
