@@ -39,8 +39,17 @@ FORKS = (
       where state in ('running', 'parked') and parent = ''""",
     "create index forks on runs (parent) where parent <> ''",
 )
+NIGHTS = (
+    """create table nights (
+      night text primary key, state text not null, epoch integer not null, owner text not null,
+      record blob not null, began real not null, changed real not null)""",
+    """create table night_events (
+      night text not null, seq integer not null, epoch integer not null, key text not null,
+      kind text not null, data blob not null, at real not null,
+      primary key (night, seq), unique (night, key)) without rowid""",
+)
 
-STEPS: tuple[tuple[str, ...], ...] = (RUNS, FORKS)
+STEPS: tuple[tuple[str, ...], ...] = (RUNS, FORKS, NIGHTS)
 """What brings a file from one form to the next; an empty file has form 0."""
 
 FORM = len(STEPS)
