@@ -329,14 +329,12 @@ class TurnsReadBack:
 
     Attributes:
         failed: errored, expired and cancelled ones, and those without any result.
-        usd: what the results cost together, at the batch price.
     """
 
     number: int
     succeeded: int
     failed: int
     at: float
-    usd: float = 0.0
 
     @property
     def key(self) -> str:

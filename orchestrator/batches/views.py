@@ -85,7 +85,6 @@ class SentTurns:
     read: float | None = None
     succeeded: int = 0
     failed: int = 0
-    usd: float = 0.0
 
 
 class NightView:
@@ -212,4 +211,3 @@ class NightView:
     def _read(self, event: TurnsReadBack) -> None:
         one = self.turns[event.number]
         one.read, one.succeeded, one.failed = event.at, event.succeeded, event.failed
-        one.usd = event.usd

@@ -71,7 +71,7 @@ def every_event() -> list[NightEvent]:
         IssueTriedAgain(REPO, "1", 1, Fate("infrastructure", run="1-aa", usd=0.1), 5.0, 3.0),
         TurnsGathered(1, ("x-1", "y-1"), ("1-aa", "2-bb"), 3.5),
         TurnsSent(1, "msgbatch_1", 3.6),
-        TurnsReadBack(1, 1, 1, 4.0, usd=0.01),
+        TurnsReadBack(1, 1, 1, 4.0),
         IssueBegun(REPO, "1", 2, "1-aa", 8.0),
         IssueEnded(REPO, "1", 2, Fate("done", status="done", run="1-aa", usd=0.3, turns=4), 9.0),
         IssuePassedOver(REPO, "3", 1, Fate("passed_over", why="blocked", said="2 failed"), 9.5),
