@@ -44,6 +44,8 @@ SETTINGS = (
 PROBE_S = 20.0
 AT_ONCE = 200
 """Paths in one git command."""
+KEPT_LIMIT = 8 * 1024 * 1024
+"""Bytes of files that are kept for the next gate."""
 
 
 def settings_files(repository: Repository, commit: str) -> dict[str, bytes]:
@@ -93,24 +95,39 @@ class CommittedChange:
         self._installing = anyio.Lock()
         self._reading = anyio.Lock()
         self._changes: Sequence[FileChange] | None = None
+        self._listed: dict[str, Sequence[str]] = {}
+        self._known: dict[tuple[str, str], bytes | None] = {}
+        self._room = KEPT_LIMIT
+        self._settings: Mapping[str, bytes] | None = None
         self._installed: dict[str, SetupResult] = {}
         self._numbers = itertools.count(1)
 
     async def files(self) -> Mapping[str, bytes]:
         """Return the settings files of the base commit, which the agent cannot have changed."""
-        return await anyio.to_thread.run_sync(self.settings)
+        if self._settings is None:
+            return await anyio.to_thread.run_sync(self.settings)
+        return self._settings
 
-    def settings(self) -> dict[str, bytes]:
+    def settings(self) -> Mapping[str, bytes]:
         """Return the same at once, for who need not wait."""
-        return settings_files(self._repository, self.base)
+        if self._settings is None:
+            self._settings = settings_files(self._repository, self.base)
+        return self._settings
 
     async def names(self) -> Sequence[str]:
         """Return the paths of all files of the commit."""
-        return await anyio.to_thread.run_sync(self._repository.names, self.commit)
+        return await self._names(self.commit)
 
     async def base_names(self) -> Sequence[str]:
         """Return the paths of all files of the base commit."""
-        return await anyio.to_thread.run_sync(self._repository.names, self.base)
+        return await self._names(self.base)
+
+    async def _names(self, commit: str) -> Sequence[str]:
+        async with self._reading:
+            if commit not in self._listed:
+                listed = await anyio.to_thread.run_sync(self._repository.names, commit)
+                self._listed[commit] = tuple(listed)
+        return self._listed[commit]
 
     async def changes(self) -> Sequence[FileChange]:
         """Return what the commit does to each file, against the base; read once."""
@@ -123,17 +140,39 @@ class CommittedChange:
 
     async def history(self) -> Sequence[FileChange] | None:
         """Return what each commit brings, whatever later ones took away; None: too many of them."""
+        whole = await self.changes()
         return await anyio.to_thread.run_sync(
-            read_history, self._repository, self.base, self.commit
+            read_history, self._repository, self.base, self.commit, whole
         )
 
     async def read(self, *paths: str) -> Mapping[str, bytes]:
         """Return files of the commit."""
-        return await anyio.to_thread.run_sync(self._read, self.commit, paths)
+        return await self._once(self.commit, paths)
 
     async def read_base(self, *paths: str) -> Mapping[str, bytes]:
         """Return files of the base commit, which the agent cannot have changed."""
-        return await anyio.to_thread.run_sync(self._read, self.base, paths)
+        return await self._once(self.base, paths)
+
+    async def _once(self, commit: str, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Read files; most gates look at the same few."""
+        async with self._reading:
+            known = {
+                path: self._known[commit, path] for path in paths if (commit, path) in self._known
+            }
+            wanted = [path for path in dict.fromkeys(paths) if path not in known]
+            if wanted:
+                found = await anyio.to_thread.run_sync(self._read, commit, wanted)
+                known |= {path: found.get(path) for path in wanted}
+                for path in wanted:
+                    self._keep(commit, path, known[path])
+        return {path: data for path, data in known.items() if data is not None}
+
+    def _keep(self, commit: str, path: str, data: bytes | None) -> None:
+        """Keep a file for the next gate, as long as there is room."""
+        size = len(data or b"")
+        if size <= self._room:
+            self._known[commit, path] = data
+            self._room -= size
 
     def _read(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}

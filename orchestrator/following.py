@@ -18,8 +18,9 @@ from orchestrator.events import (
     Event,
     SnapshotTaken,
 )
+from orchestrator.objects import FULL_ID
 from orchestrator.records import Run
-from orchestrator.repository import SHA, Repository
+from orchestrator.repository import Repository
 from orchestrator.workflow import Work
 
 REWRITTEN = (
@@ -105,7 +106,7 @@ class BaseBranch:
         if not ref or not self._follow or begun:
             return known, ()  # what is being delivered stays what it is
         now = await anyio.to_thread.run_sync(self._repository.ref, ref)
-        if not SHA.fullmatch(now) or now == known:
+        if not FULL_ID.fullmatch(now) or now == known:
             return known, ()
         if await self._is_in(known, now):
             return now, ()

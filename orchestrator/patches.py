@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -68,13 +68,16 @@ def read_changes(repository: Repository, base: str, commit: str) -> list[FileCha
     return found
 
 
-def read_history(repository: Repository, base: str, commit: str) -> list[FileChange] | None:
+def read_history(
+    repository: Repository, base: str, commit: str, whole: Sequence[FileChange] | None = None
+) -> Sequence[FileChange] | None:
     """Read what each commit between two brings, whatever later ones took away again.
 
     Args:
         repository: holds both.
         base: the commit before.
         commit: the commit after.
+        whole: what ``read_changes`` told of the two, if that is known already.
 
     Returns:
         The changes of all those commits, or None where there are too many of them.
@@ -89,7 +92,7 @@ def read_history(repository: Repository, base: str, commit: str) -> list[FileCha
     if len(rows) > COMMITS_LIMIT:
         return None
     if [row[1:] for row in rows] == [[base]]:
-        return read_changes(repository, base, commit)
+        return whole if whole is not None else read_changes(repository, base, commit)
     found: list[FileChange] = []
     for sha, *parents in rows:
         # What a merge brings from either side is not its own: only what differs from both is.

@@ -11,9 +11,10 @@ from pathlib import Path
 import anyio.to_thread
 
 from orchestrator.errors import ConfigError, DeliveryRefused, RemoteUnavailable
+from orchestrator.objects import FULL_ID
 from orchestrator.remotegit import TIMEOUT_S, RemoteGit, Said
 from orchestrator.remoteurls import Login, RemoteUrl, remote_url
-from orchestrator.repository import SHA, Repository
+from orchestrator.repository import Repository
 
 DENIED = re.compile(
     r"Authentication failed|could not read (?:Username|Password)|returned error: (?:401|403)"
@@ -134,7 +135,7 @@ class Remote:
             sha, _, ref = row.partition("\t")
             name = ref.removeprefix("refs/heads/")
             # A pattern matches the ends of names too.
-            if SHA.fullmatch(sha) and ref.startswith("refs/heads/"):
+            if FULL_ID.fullmatch(sha) and ref.startswith("refs/heads/"):
                 found[name] = sha
         return {k: v for k, v in found.items() if not branches or k in branches}
 

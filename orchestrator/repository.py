@@ -14,13 +14,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from orchestrator.errors import RepositoryRefused, WorkspaceError
 from orchestrator.hostgit import environment, path_list, run_git
+from orchestrator.objects import FULL_ID, Entry, Found, Listings, ObjectReader
 from orchestrator.records import DiffStat
 
-SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+if TYPE_CHECKING:
+    from git.cmd import Git
+
 PLAIN_BRANCH = re.compile(r"feature/[A-Za-z0-9_]+(?:-[a-z0-9]+)*")
 """Names of this form are valid refs whatever they hold; only others have to be asked about."""
 BLOB_LIMIT = 4 * 1024 * 1024
@@ -54,6 +57,13 @@ class Repository:
         self.common = located.common
         self.top = located.top
         self.id = str(located.common)
+        self._objects = ObjectReader(located.common)
+        self._listings = Listings()
+        self._command: Git | None = None
+
+    def close(self) -> None:
+        """End what was started to read objects; it starts again when it is needed."""
+        self._objects.close()
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -66,63 +76,48 @@ class Repository:
         # HEAD is that of the checkout one stands in, which may be a linked one.
         if name == "HEAD" or name.startswith(("HEAD~", "HEAD^")):
             name = f"{self.located.head}{name.removeprefix('HEAD')}"
-        done = self._git(
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{name}^{{commit}}",
-            check=False,
-        )
-        found = done.stdout.decode().strip()
-        if not SHA.fullmatch(found):
+        found = self._object(f"{name}^{{commit}}")
+        if found is None:
             raise RepositoryRefused(f"{name!r} names no commit of this repository")
-        return found
+        return found.sha
 
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""
-        return self._text("rev-parse", "--verify", f"{commit}^{{tree}}").strip()
+        found = self._object(f"{commit}^{{tree}}")
+        if found is None:
+            raise WorkspaceError(f"commit {commit} is missing from the repository")
+        return found.sha
 
     def names(self, commit: str, *paths: str) -> list[str]:
         """Return the paths of all files of a commit, at or below some paths if given."""
-        output = self._git(
-            "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *paths
-        )
-        return [os.fsdecode(name) for name in output.stdout.split(b"\0") if name]
+        return list(self.entries(commit, *paths))
 
-    def entries(self, commit: str, *paths: str) -> dict[str, tuple[str, str]]:
+    def entries(self, commit: str, *paths: str) -> dict[str, Entry]:
         """Return mode and object id of the files of a commit at or below some paths."""
+        known = self._listings.find(commit, paths)
+        if known is not None:
+            return known
         output = self._git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths).stdout
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, Entry] = {}
         for entry in output.split(b"\0"):
             if entry:
                 about, _, name = entry.partition(b"\t")
                 mode, _, sha = about.decode().split(" ", 2)
                 found[os.fsdecode(name)] = (mode, sha)
+        self._listings.keep(commit, paths, found)
         return found
 
     def blobs(self, shas: Sequence[str]) -> list[bytes]:
         """Return the contents of objects, in order; one that is too large comes back empty."""
-        if not shas:
-            return []
-        asked = "".join(f"{sha}\n" for sha in shas).encode()
-        data = self._git("cat-file", "--batch", stdin=asked).stdout
-        found: list[bytes] = []
-        at = 0
-        for _ in shas:
-            end = data.index(b"\n", at)
-            words = data[at:end].split()
-            if len(words) != 3:
-                raise WorkspaceError(f"object {words[0].decode()} is missing from the repository")
-            size = int(words[2])
-            start = end + 1
-            found.append(data[start : start + size] if size <= BLOB_LIMIT else b"")
-            at = start + size + 1
-        return found
+        found = self._objects.read(shas, largest=BLOB_LIMIT)
+        for sha, one in zip(shas, found, strict=True):
+            if one is None:
+                raise WorkspaceError(f"object {sha} is missing from the repository")
+        return [one.data or b"" for one in found if one is not None]
 
     def has(self, name: str) -> bool:
         """Tell whether a commit is there, by its id or a ref."""
-        return self._git("cat-file", "-e", f"{name}^{{commit}}", check=False).returncode == 0
+        return self._object(f"{name}^{{commit}}") is not None
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Tell whether one commit is reachable from another."""
@@ -175,11 +170,7 @@ class Repository:
 
     def diff_stat(self, base: str, commit: str) -> DiffStat:
         """Count what a commit changes against another."""
-        # GitPython's import costs 40 ms: it waits until a run has something to count.
-        import git
-
-        command = git.cmd.Git(str(self.common))
-        output = command.execute(
+        output = self._counting().execute(
             [
                 "git",
                 "diff",
@@ -204,6 +195,15 @@ class Repository:
                 removed += int(words[1]) if words[1].isdigit() else 0
         return DiffStat(files=files, added=added, removed=removed)
 
+    def _counting(self) -> Git:
+        """Return GitPython's command, which asks for git's version once."""
+        if self._command is None:
+            # Its import costs 40 ms: it waits until a run has something to count.
+            import git
+
+            self._command = git.cmd.Git(str(self.common))
+        return self._command
+
     # -- remotes ---------------------------------------------------------------------------
 
     def remote_address(self, name: str) -> str:
@@ -225,8 +225,8 @@ class Repository:
 
     def ref(self, name: str) -> str:
         """Return what a full ref name points at, or an empty string."""
-        done = self._git("rev-parse", "--verify", "--quiet", name, check=False)
-        return done.stdout.decode().strip()
+        found = self._object(name)
+        return found.sha if found is not None else ""
 
     def set_ref(self, name: str, commit: str, *, expected: str | None = None) -> None:
         """Set a ref; with ``expected`` only if it still is that (empty: if it does not exist).
@@ -306,7 +306,7 @@ class Repository:
         Raises:
             WorkspaceError: the pack is broken, too large, or does not hold what it must.
         """
-        if not SHA.fullmatch(head):
+        if not FULL_ID.fullmatch(head):
             raise WorkspaceError("the workspace names no commit")
         objects = self.common / "objects"
         quarantine = Path(tempfile.mkdtemp(prefix="orchestrate-quarantine-", dir=objects))
@@ -336,7 +336,7 @@ class Repository:
         asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{head}^{{commit}}"]
         done = run_git(asked, cwd=self.common, env=env, check=False)
         found = done.stdout.decode().strip()
-        if not SHA.fullmatch(found):
+        if not FULL_ID.fullmatch(found):
             raise WorkspaceError("what came out of the workspace is no commit")
         return found
 
@@ -380,6 +380,9 @@ class Repository:
         env = environment(GIT_DIR=str(self.common), GIT_LITERAL_PATHSPECS="1")
         return run_git(arguments, cwd=self.common, env=env, stdin=stdin, check=check)
 
+    def _object(self, name: str) -> Found | None:
+        return self._objects.read([name], largest=0)[0]
+
     def _text(self, *arguments: str) -> str:
         return self._git(*arguments).stdout.decode("utf-8", "surrogateescape")
 
@@ -406,7 +409,7 @@ def locate(folder: Path) -> Repository:
         raise RepositoryRefused(f"{folder} is not in a git repository", hint="run: git init")
     common = (folder / lines[0]).resolve()
     head = lines[4] if len(lines) > 4 else ""
-    if not SHA.fullmatch(head):
+    if not FULL_ID.fullmatch(head):
         raise RepositoryRefused(
             f"{folder} has no commit yet",
             hint="commit something first: an agent starts from a commit",

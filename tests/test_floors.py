@@ -38,6 +38,7 @@ FLOORS = {
     "commands": 1.7,
     "channel": 1.0,
     "limits": 1.7,
+    "objects": 1.7,
     "repository": 1.8,
     "remoteurls": 1.1,
     "remotegit": 1.85,

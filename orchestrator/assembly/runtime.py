@@ -195,6 +195,7 @@ class Orchestrator:
                 if self._plans is not None:
                     await self._plans.aclose()
         finally:
+            self._repository.close()
             if self._journal is not None:
                 self._journal.close()
 
