@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import OrchestratorError
     from orchestrator.events import Event, Signal
     from orchestrator.ports import Change, Gate
-    from orchestrator.records import AgentDefinition, Issue, Outcome, Usage, Verdict
+    from orchestrator.records import AgentDefinition, Issue, Limits, Outcome, Usage, Verdict
     from orchestrator_tools.contract import ToolResult
 
 _HOMES = {
@@ -24,6 +24,7 @@ _HOMES = {
     "Event": "orchestrator.events",
     "Gate": "orchestrator.ports",
     "Issue": "orchestrator.records",
+    "Limits": "orchestrator.records",
     "OpenToolbox": "orchestrator.assembly.embedding",
     "OpenWorkspace": "orchestrator.assembly.embedding",
     "Orchestrator": "orchestrator.assembly.runtime",
@@ -43,6 +44,7 @@ __all__ = [
     "Event",
     "Gate",
     "Issue",
+    "Limits",
     "OpenToolbox",
     "OpenWorkspace",
     "Orchestrator",

@@ -89,8 +89,14 @@ class Asking:
                 return Ending("limit", error=f"{reached} was reached")
             request = self._session.transcript.request(model=self._model, max_tokens=1)
             reserved = self._ledger.reserve(request)
+            if reserved is None and self._ledger.is_held_up(request):
+                self._show(Waiting("other runs have reserved what is left", 0.0))
+                await self._ledger.account.changed()
+                continue
             if reserved is None:
-                return Ending("limit", error="the rest of the money does not pay for another reply")
+                return Ending(
+                    "limit", error=f"{self._ledger.rest()} does not pay for another reply"
+                )
             error = await self._attempt(request, reserved, record)
             if error is None:
                 return None
@@ -108,7 +114,9 @@ class Asking:
     ) -> ModelError | None:
         session, turn = self._session, self._session.turn
         attempt = session.attempts + 1
-        intent = RequestIntended(session.name, turn, attempt, reserved.usd, reserved.max_tokens)
+        intent = RequestIntended(
+            session.name, turn, attempt, reserved.usd, reserved.max_tokens, reserved.tokens
+        )
         session.apply(intent)
         await record(intent)
         request = ModelRequest(request.model, reserved.max_tokens, request.head, request.messages)
@@ -116,12 +124,13 @@ class Asking:
             reply = await self._client.reply(request)
         except anyio.get_cancelled_exc_class():
             # Its intent stays open in the journal, and counts the same when the run goes on.
-            self._ledger.lose(reserved.usd)
+            self._ledger.lose(reserved.usd, reserved.tokens)
             raise
         except ModelError as error:
             cost = self._ledger.input_usd(request) if error.started else 0.0
-            self._ledger.lose(cost)
-            await self._emit(RequestFailed(session.name, turn, attempt, str(error), cost))
+            tokens = self._ledger.input_tokens(request) if error.started else 0
+            self._ledger.lose(cost, tokens)
+            await self._emit(RequestFailed(session.name, turn, attempt, str(error), cost, tokens))
             return error
         await self._keep(reply, request)
         return None

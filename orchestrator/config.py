@@ -42,7 +42,7 @@ USER_ONLY_KEYS = {
 """Keys that a repository may not set: what may come out and whereto, what is shown, what may be
 reached, whose credentials go where."""
 
-LIMITS = {"limits": ("usd", "turns", "minutes"), "review": ("usd", "turns")}
+LIMITS = {"limits": ("usd", "turns", "minutes", "tokens", "tools"), "review": ("usd", "turns")}
 """Keys that a repository may lower, and not raise."""
 
 

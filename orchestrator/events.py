@@ -83,13 +83,14 @@ class Prompted:
 
 @dataclass(frozen=True, slots=True)
 class RequestIntended:
-    """A request is about to be sent, with what it may cost at most."""
+    """A request is about to be sent, with what it is taken to cost until it is settled."""
 
     session: str
     turn: int
     attempt: int
     reserved_usd: float
     max_tokens: int
+    reserved_tokens: int = 0
 
     @property
     def key(self) -> str:
@@ -98,13 +99,18 @@ class RequestIntended:
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """An attempt gave no reply; ``cost_usd`` is what it has to be taken to have cost."""
+    """An attempt gave no reply; ``cost_usd`` is what it has to be taken to have cost.
+
+    Attributes:
+        tokens: what it has to be taken to have used up.
+    """
 
     session: str
     turn: int
     attempt: int
     error: str
     cost_usd: float
+    tokens: int = 0
 
     @property
     def key(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import anyio
 
@@ -19,7 +20,7 @@ MOST = 4
 Emit = Callable[..., Awaitable[None]]
 
 
-async def judge_change(
+async def judge_change(  # noqa: PLR0913 - all that judging depends on
     change: Change,
     gates: Sequence[Gate],
     events: Sequence[Event],
@@ -27,6 +28,7 @@ async def judge_change(
     *,
     number: int,
     parallel: int = 0,
+    place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> list[Verdict]:
     """Let every gate judge; verdicts are recorded as they come, and returned in the gates' order.
 
@@ -37,6 +39,7 @@ async def judge_change(
         emit: records a new verdict.
         number: the round.
         parallel: how many judge at once; 0 means one a processor, at most four.
+        place: gives what each has to have while it judges.
 
     Raises:
         JournalError: a verdict cannot be recorded.
@@ -47,7 +50,7 @@ async def judge_change(
     room = anyio.Semaphore(parallel or min(MOST, os.cpu_count() or 1))
 
     async def judge(index: int, gate: Gate) -> None:
-        async with room:
+        async with room, place():
             verdicts[index] = await _judged(gate, change)
             await emit(GateJudged(number, verdicts[index], change.base))
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import orjson
+
+from orchestrator.accounts import RUN, Account, Hold
 from orchestrator.events import (
     AUTHOR,
     Event,
     ModelReplied,
     RequestFailed,
     RequestIntended,
+    RunResumed,
     RunStarted,
+    ToolsReturned,
 )
 from orchestrator.prices import Price
 from orchestrator.records import Limits, ModelRequest, Usage
@@ -36,24 +42,35 @@ SOON = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a request may cost, and the output it may ask for."""
+    """What a request is taken to cost, and the output it may ask for.
+
+    Attributes:
+        usd: with an output as usual; on the account it holds what the longest one may cost.
+        tokens: the same in tokens.
+    """
 
     usd: float
     max_tokens: int
+    tokens: int = 0
 
 
 class Ledger:
-    """The account of one run: what was spent, what is reserved, what is left.
+    """What the requests of one session are paid from: it knows prices, its account the limits.
 
     Args:
         limits: what the run may use up.
         price: the model's price; None only where no dollar limit is set.
         max_output: the most tokens that the model can answer with.
         elapsed_s: tells the seconds since this process took the run up.
-        above: the account that pays as well, and has to have the money; None where this is the
-            run's own. Turns are counted in one account only.
+        above: what pays as well, and has to have the money: the run's ledger for a review's, or
+            the account of all runs of a process; None where there is none.
         session: whose turns are counted here.
         account: whose money is: a session, the beginning of some that ends in a slash, or all.
+        whose: for people and for the model.
+
+    Attributes:
+        account: what is reserved and spent, here and above.
+        usage: the tokens of all replies, as the service counts them.
     """
 
     def __init__(  # noqa: PLR0913 - what an account depends on
@@ -63,46 +80,133 @@ class Ledger:
         *,
         max_output: int,
         elapsed_s: Callable[[], float] = lambda: 0.0,
-        above: Ledger | None = None,
+        above: Ledger | Account | None = None,
         session: str = AUTHOR,
         account: str = "",
+        whose: str = RUN,
     ) -> None:
-        self._above = above
+        self._above = above if isinstance(above, Ledger) else None
+        paying: Account | None = above.account if isinstance(above, Ledger) else above
+        self.account: Account = Account(
+            limits,
+            above=paying,
+            elapsed_s=elapsed_s,
+            whose=whose,
+            own_turns=isinstance(above, Ledger),
+        )
         self._session = session
-        self._account = account
+        self._sessions = account
         self.limits = limits
         self.usage = Usage()
-        self.spent_usd = 0.0
-        self.turns = 0
-        self._elapsed_s = elapsed_s
         self._told: set[str] = set()
         self._price = price
         self._max_output = max_output
         self._ratio = FIRST_BYTES_PER_TOKEN
         self._sent_bytes = 0
         self._largest_output = 0
+        self._hold: Hold | None = None
+
+    @property
+    def spent_usd(self) -> float:
+        """Return the dollars that are gone."""
+        return self.account.spent_usd
+
+    @property
+    def turns(self) -> int:
+        """Return the replies that came."""
+        return self.account.turns
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Share what the accounts above have, while the block lasts; nothing is held after it."""
+        with self.account.at_work():
+            try:
+                yield
+            finally:
+                self._settle(0.0, 0)
+
+    # -- one request -----------------------------------------------------------------------
 
     def reserve(self, request: ModelRequest) -> Reservation | None:
-        """Reserve a request's price; None when not even a short reply can be paid for."""
-        left = self.left_usd()
-        if left is None or self._price is None:
-            return Reservation(0.0, self._max_output)
-        cost_in = self._input_usd(request.size())
-        per_token = self._price.output / 1e6
-        most_in = self._max_output if left >= cost_in else 0
-        spare = self._input_usd(request.size(), denser=DENSER)
-        affordable = int((left - spare) / per_token) if per_token else most_in
+        """Reserve a request's price; None when not even a short reply can be paid for now.
+
+        There is one request at a time: what an earlier one reserved is let go.
+        """
+        self._settle(0.0, 0)
+        size = request.size()
+        usual = max(USUAL_OUTPUT, self._largest_output)
+        tokens_in = self._input_tokens(size)
+        left_usd = self._share_usd(size) if self._price is not None else None
+        left_tokens = self._share_tokens(size)
+        if left_usd is None and left_tokens is None:
+            return Reservation(0.0, self._max_output, tokens_in + min(usual, self._max_output))
+        per_token = self._price.output / 1e6 if self._price is not None else 0.0
+        cost_in, spare = self._input_usd(size), self._input_usd(size, denser=DENSER)
+        affordable = self._max_output
+        if left_usd is not None:
+            free = affordable if left_usd >= cost_in else 0
+            affordable = int((left_usd - spare) / per_token) if per_token else free
+        spare_tokens = self._input_tokens(size, denser=DENSER)
+        if left_tokens is not None:
+            affordable = min(affordable, left_tokens - spare_tokens)
         if affordable < LEAST_OUTPUT:
             return None
-        usual = max(USUAL_OUTPUT, self._largest_output)
         most = min(affordable, self._max_output)
-        return Reservation(cost_in + min(usual, most) * per_token, most)
+        dearest = spare + most * per_token
+        self._hold = self.account.hold(
+            dearest if left_usd is None else min(dearest, left_usd), spare_tokens + most
+        )
+        if self._hold is None:
+            return None
+        usual = min(usual, most)
+        cost = 0.0 if left_usd is None else cost_in + usual * per_token
+        return Reservation(cost, most, tokens_in + usual)
+
+    def _share_usd(self, size: int) -> float | None:
+        """Return the dollars for a request: its share, but no less than a usual reply takes."""
+        left, share = self.account.left_usd(), self.account.share_usd()
+        if left is None or share is None or self._price is None:
+            return None
+        usual = self._input_usd(size, denser=DENSER) + USUAL_OUTPUT * self._price.output / 1e6
+        return min(left, max(share, usual))
+
+    def _share_tokens(self, size: int) -> int | None:
+        left, share = self.account.left_tokens(), self.account.share_tokens()
+        if left is None or share is None:
+            return None
+        return min(left, max(share, self._input_tokens(size, denser=DENSER) + USUAL_OUTPUT))
+
+    def is_held_up(self, request: ModelRequest) -> bool:
+        """Tell whether a reservation failed only for what others have reserved."""
+        size = request.size()
+        per_token = self._price.output / 1e6 if self._price is not None else 0.0
+        return (
+            self.account.has(
+                self._input_usd(size, denser=DENSER) + LEAST_OUTPUT * per_token,
+                self._input_tokens(size, denser=DENSER) + LEAST_OUTPUT,
+            )
+            and self.account.is_shared()
+        )
+
+    def rest(self) -> str:
+        """Name what is left, for people."""
+        return "the rest of the money" if self.account.left_tokens() is None else "what is left"
 
     def left_usd(self) -> float | None:
         """Return the dollars that may still be spent; None means there is no limit."""
-        above = self._above.left_usd() if self._above is not None else None
-        own = None if self.limits.usd is None else self.limits.usd - self.spent_usd
-        return min((one for one in (own, above) if one is not None), default=None)
+        return self.account.left_usd()
+
+    def fresh_tokens(self, request: ModelRequest) -> int:
+        """Return the tokens of a request that no cache is taken to have."""
+        return int(max(request.size() - self._sent_bytes, 0) / self._ratio)
+
+    def usual_output(self) -> int:
+        """Return the tokens that a reply is taken to need."""
+        return max(USUAL_OUTPUT, self._largest_output)
+
+    def _input_tokens(self, size: int, denser: float = 0.0) -> int:
+        new = max(size - self._sent_bytes, 0) / self._ratio * (1 + denser)
+        return int(min(self._sent_bytes, size) / self._ratio + new)
 
     def _input_usd(self, size: int, denser: float = 0.0) -> float:
         """Estimate the input's price: what was sent before is read from the cache."""
@@ -117,63 +221,84 @@ class Ledger:
         """Return what a request is taken to have cost when its reply broke off."""
         return self._input_usd(request.size())
 
+    def input_tokens(self, request: ModelRequest) -> int:
+        """Return the tokens that a request is taken to have."""
+        return self._input_tokens(request.size())
+
     def cost(self, usage: Usage) -> float:
         """Return the price of a reply in dollars; 0 for a model without a price."""
         return self._price.cost(usage) if self._price else 0.0
 
+    def switch(self, price: Price | None, max_output: int) -> None:
+        """Reckon with another model from here on; its cache holds nothing yet."""
+        self._price = price
+        self._max_output = max_output
+        self._sent_bytes = 0
+
     def settle(self, request_bytes: int, usage: Usage, cost_usd: float) -> None:
         """Book a reply."""
-        self.pay(usage, cost_usd)
-        self.turns += 1
+        self._settle(cost_usd, usage.tokens, turns=1)
+        self.use(usage)
         self._largest_output = max(self._largest_output, usage.output_tokens)
         self._sent_bytes = request_bytes
         if usage.prompt_tokens and request_bytes:
             self._ratio = max(request_bytes / usage.prompt_tokens, 1.0)
 
-    def pay(self, usage: Usage, cost_usd: float) -> None:
-        """Book money and tokens, here and above."""
-        self.usage += usage
-        self.spent_usd += cost_usd
-        if self._above is not None:
-            self._above.pay(usage, cost_usd)
+    def lose(self, cost_usd: float, tokens: int = 0) -> None:
+        """Book money and tokens for which no reply came."""
+        self._settle(cost_usd, tokens)
 
-    def lose(self, cost_usd: float) -> None:
-        """Book money for which no reply came."""
-        self.pay(Usage(), cost_usd)
+    def _settle(self, usd: float, tokens: int, *, turns: int = 0) -> None:
+        hold, self._hold = self._hold, None
+        if hold is None:
+            self.account.book(usd, tokens, turns=turns)
+        else:
+            hold.settle(usd, tokens, turns=turns)
+
+    def use(self, usage: Usage) -> None:
+        """Count tokens, here and above."""
+        self.usage += usage
+        if self._above is not None:
+            self._above.use(usage)
+
+    # -- what a journal tells --------------------------------------------------------------
 
     def recount(self, events: Sequence[Event]) -> None:
         """Book what was spent before; an intent without a result counts.
 
-        The account above is not touched: it counts all sessions itself.
+        The accounts above are not touched: each counts for itself what came before.
         """
-        open_intents: dict[tuple[str, int], float] = {}
+        open_intents: dict[tuple[str, int], tuple[float, int]] = {}
+        limits = self.limits
         for event in events:
+            limits = self._recount_notices(event, limits)
             if isinstance(event, RunStarted):
                 self._recount_route(event)
             if not isinstance(event, RequestIntended | RequestFailed | ModelReplied):
                 continue
             if not self._counts(event.session):
                 continue
-            intended = open_intents.pop((event.session, event.turn), 0.0)
+            intended = open_intents.pop((event.session, event.turn), (0.0, 0))
             match event:
                 case RequestIntended(reserved_usd=reserved):
-                    self.spent_usd += intended  # one that no result followed
-                    open_intents[(event.session, event.turn)] = reserved
+                    self.account.book_here(*intended)  # one that no result followed
+                    open_intents[(event.session, event.turn)] = reserved, event.reserved_tokens
                 case RequestFailed(cost_usd=cost):
-                    self.spent_usd += cost
+                    self.account.book_here(cost, event.tokens)
                 case ModelReplied(cost_usd=cost):
                     self._recount_reply(event, cost)
-        self.spent_usd += sum(open_intents.values())
+        for intended in open_intents.values():
+            self.account.book_here(*intended)
 
     def _recount_route(self, event: RunStarted) -> None:
         """Book what a model took that chose the agent: the run's account pays, no other."""
         choice = event.run.route.choice
-        if choice is not None and not self._account:
+        if choice is not None and not self._sessions:
             self.usage += choice.usage
-            self.spent_usd += choice.cost_usd
+            self.account.book_here(choice.cost_usd, choice.usage.tokens)
 
     def _counts(self, session: str) -> bool:
-        account = self._account
+        account = self._sessions
         return (
             session.startswith(account)
             if not account or account.endswith("/")
@@ -182,26 +307,43 @@ class Ledger:
 
     def _recount_reply(self, event: ModelReplied, cost: float) -> None:
         self.usage += event.usage
-        self.spent_usd += cost
-        if event.session == self._session:
-            self.turns += 1
+        own = event.session == self._session
+        self.account.book_here(cost, event.usage.tokens, turns=1 if own else 0)
+        if own:
             self._largest_output = max(self._largest_output, event.usage.output_tokens)
+
+    def _recount_notices(self, event: Event, limits: Limits) -> Limits:
+        """Remember what the model was told, and the limits that it was told of."""
+        if isinstance(event, RunStarted):
+            return event.run.limits
+        if isinstance(event, RunResumed):
+            self._forget_told(limits, event.run.limits)
+            return event.run.limits
+        if isinstance(event, ToolsReturned) and event.session == self._session:
+            self._recount_told(event)
+        return limits
+
+    def _recount_told(self, event: ToolsReturned) -> None:
+        """Remember what the model was told already: it is not told again after a resume."""
+        if b"is used up" not in event.message:
+            return
+        for block in orjson.loads(event.message)["content"]:
+            if block.get("type") == "text" and block["text"].endswith(FINISH):
+                self._told.add(block["text"].partition("% ")[2])
+
+    def _forget_told(self, before: Limits, now: Limits) -> None:
+        """A limit that was changed may come near again."""
+        if before.usd != now.usd:
+            self._told.discard(_told(RUN, "money"))
+        if before.tokens != now.tokens:
+            self._told.discard(_told(RUN, "tokens"))
+        self._told.discard(_told(RUN, "time"))  # each sitting has its own
+
+    # -- what is reached and near ----------------------------------------------------------
 
     def reached(self) -> str:
         """Name the limit that is reached, or return an empty string."""
-        limits = self.limits
-        if limits.turns is not None and self.turns >= limits.turns:
-            return f"the limit of {limits.turns} turns"
-        if limits.usd is not None and self.spent_usd >= limits.usd:
-            return f"the limit of ${limits.usd:g}"
-        if limits.wall_s is not None and self._elapsed_s() >= limits.wall_s:
-            return f"the limit of {limits.wall_s / 60:g} minutes"
-        return self._above.out_of_money() if self._above is not None else ""
-
-    def out_of_money(self) -> str:
-        """Name the limit of dollars if it is reached, else return an empty string."""
-        reached = self.limits.usd is not None and self.spent_usd >= self.limits.usd
-        return f"the limit of ${self.limits.usd:g}" if reached else ""
+        return self.account.reached()
 
     def notice(self) -> str:
         """Return what the model should be told about a limit that is near; mostly nothing."""
@@ -211,11 +353,16 @@ class Ledger:
         )
         if limits.turns is not None and limits.turns - self.turns in {1, 3}:
             return f"{left} are left. {FINISH}"
-        for name, used, most in (
-            ("money", self.spent_usd, limits.usd),
-            ("time", self._elapsed_s(), limits.wall_s),
-        ):
-            if most and SOON * most <= used < most and name not in self._told:
-                self._told.add(name)
-                return f"{used / most:.0%} of this run's {name} is used up. {FINISH}"
+        for level in self.account.levels():
+            for name, used, most in level.used():
+                said = _told(level.whose, name)
+                if SOON * most <= used < most and said not in self._told:
+                    self._told.add(said)
+                    return f"{used / most:.0%} {said}"
         return ""
+
+
+def _told(whose: str, name: str) -> str:
+    """Return what is said of a limit that is near, after the share of it that is used up."""
+    of = f"this run's {name}" if whose == RUN else f"the {name} of {whose}"
+    return f"of {of} is used up. {FINISH}"

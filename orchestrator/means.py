@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.accounts import Account
 from orchestrator.asking import Patience
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
@@ -48,6 +49,7 @@ class Means:
     Attributes:
         folder: the run's own folder in the state directory.
         delivery: what becomes of work beyond this machine; None where nothing leaves it.
+        together: the account of all runs of this process; None where each is alone.
     """
 
     folder: Path
@@ -65,3 +67,4 @@ class Means:
     notes: tuple[str, ...]
     clock: Clock
     dice: random.Random
+    together: Account | None = None

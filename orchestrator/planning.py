@@ -39,6 +39,7 @@ class Wish:
     Attributes:
         new: whether an unfinished run of the issue is given up for a new attempt.
         again: whether an issue whose run has ended otherwise than done is begun anew.
+        limit_minutes: counted from when the run is begun or taken up again.
     """
 
     agent: str | None = None
@@ -47,6 +48,8 @@ class Wish:
     limit_turns: int | None = None
     new: bool = False
     again: bool = True
+    limit_tokens: int | None = None
+    limit_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

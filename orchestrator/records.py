@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from orchestrator.amounts import Limits as Limits  # noqa: PLC0414 - told from here too
+from orchestrator.amounts import RateNews
+from orchestrator.amounts import Usage as Usage  # noqa: PLC0414 - told from here too
 from orchestrator.pullrequests import Comment, Continued
 from orchestrator_tools.contract import Block
 
@@ -84,15 +87,6 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run may use up; None means no limit."""
-
-    usd: float | None = None
-    turns: int | None = None
-    wall_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """One attempt at one issue.
 
@@ -113,37 +107,6 @@ class Run:
     scripted: bool = False
     base_ref: str = ""
     continues: Continued | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, as the service counts them."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        """Add two counts up."""
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cache_read_tokens + other.cache_read_tokens,
-            self.cache_write_tokens + other.cache_write_tokens,
-            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
-        )
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Return all tokens that went in, cached or not."""
-        return (
-            self.input_tokens
-            + self.cache_read_tokens
-            + self.cache_write_tokens
-            + self.cache_write_1h_tokens
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +171,7 @@ class ModelReply:
         blocks: the content blocks, to be sent back unchanged.
         broken_calls: ids of tool calls that were cut or are not valid JSON: never run.
         price_share: what it costs, as a share of the usual price.
+        rates: what the service said of its limits of rate.
     """
 
     blocks: tuple[Block, ...]
@@ -216,6 +180,7 @@ class ModelReply:
     request_id: str = ""
     broken_calls: tuple[str, ...] = ()
     price_share: float = 1.0
+    rates: tuple[RateNews, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

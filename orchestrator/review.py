@@ -217,7 +217,8 @@ class Reviewer:
             server = ToolServer(self._sandbox, workspace.spec, boot_argv(self._sandbox))
             async with server.open():
                 agent = await self._agent(name, client, workspace, server, account, hearing)
-                ending = await self._heard(agent, hearing, text)
+                with account.at_work():
+                    ending = await self._heard(agent, hearing, text)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(remove_tree, self._checkout)
@@ -341,6 +342,8 @@ class Reviewer:
             return True
         if ending.kind != "limit" or account.turns >= self._means.turns:
             return False
+        if "turns" not in (reached := self._ledger.reached()) and reached:
+            return True
         left = self._ledger.left_usd()
         own = None if self._means.usd is None else self._means.usd - account.spent_usd
         return left is not None and (own is None or left < own)

@@ -269,6 +269,7 @@ class Rounds:
             self._emit,
             number=number,
             parallel=judges.parallel,
+            place=self._ledger.account.place,
         )
 
     def _reviewer(self) -> Reviewer:

@@ -31,6 +31,7 @@ from orchestrator.limits import Ledger
 from orchestrator.means import Means
 from orchestrator.outcomes import STATUS, Outcomes
 from orchestrator.permissions import Permissions
+from orchestrator.places import PlacedTools
 from orchestrator.ports import RunJournal
 from orchestrator.preparation import Preparation
 from orchestrator.publishing import Publisher
@@ -81,6 +82,7 @@ class Runner:
             means.model.price,
             max_output=means.model.max_output,
             elapsed_s=self._elapsed,
+            above=means.together,
         )
         self._workspace = Workspace(
             means.folder,
@@ -123,8 +125,9 @@ class Runner:
             return finished.outcome
         self._ledger.recount(self._events)
         try:
-            async with self._preparation.open(self._events), self._server.open():
-                return await self._work()
+            with self._ledger.at_work():
+                async with self._preparation.open(self._events), self._server.open():
+                    return await self._work()
         except Exception as error:  # noqa: BLE001 - the runner's edge: every run ends in an outcome
             return await self._broken_off(only(error))
 
@@ -189,16 +192,16 @@ class Runner:
         )
 
     def _time_left(self) -> float | None:
-        wall = self._run.limits.wall_s
-        return None if wall is None else max(wall - self._elapsed(), 0)
+        return self._ledger.account.left_s()
 
     async def _agent_works(self, agent: Agent) -> Ending:
-        wall, left = self._run.limits.wall_s, self._time_left()
-        if wall is None or left is None:
+        account = self._ledger.account
+        left, said = account.left_s(), account.time_limit()
+        if left is None:
             return await agent.run()
         with anyio.move_on_after(left):
             return await agent.run()
-        return Ending("limit", error=f"the limit of {wall / 60:g} minutes was reached")
+        return Ending("limit", error=f"{said} was reached")
 
     async def _session(self) -> Session:
         cwd = self._workspace.layout.workspace
@@ -234,7 +237,11 @@ class Runner:
                 patience=self._means.patience,
                 dice=self._means.dice,
             ),
-            tools=toolbox.Toolbox(self._server, self._permissions()),
+            tools=PlacedTools(
+                toolbox.Toolbox(self._server, self._permissions()),
+                self._ledger.account,
+                self._show,
+            ),
             ledger=self._ledger,
             snapshots=snapshots,
             notes=lambda: [*snapshots.notes(), *self._preparation.notes()],

@@ -48,6 +48,10 @@ class LimitSettings:
     usd: float | None = 5.0
     turns: int | None = 200
     minutes: float | None = 120.0
+    tokens: int | None = None
+    """All that go in and out, also those that are read from a cache."""
+    tools: int | None = None
+    """Commands that run at once: calls of Bash, and gates; others wait."""
 
 
 Backend = Literal["auto", "bubblewrap", "landlock", "container", "external", "none"]
@@ -354,6 +358,8 @@ class Config:
             usd=self.limits.usd,
             turns=self.limits.turns,
             wall_s=None if minutes is None else minutes * 60,
+            tokens=self.limits.tokens,
+            tools=self.limits.tools,
         )
 
     def extra_models(self) -> dict[str, Model]:

@@ -14,6 +14,7 @@ import anyio.to_thread
 import orjson
 
 from orchestrator import prices, prompts
+from orchestrator.accounts import Account
 from orchestrator.asking import Patience
 from orchestrator.assembly.clients import REPLAY, Clients
 from orchestrator.assembly.delivering import delivery_of, require_base
@@ -72,8 +73,10 @@ class RepositoryPlans:
         environment: Mapping[str, str],
         gates: Sequence[Gate] = (),
         host: CodeHost | None = None,
+        together: Account | None = None,
     ) -> None:
         self._host = host
+        self._together = together
         self._given_gates = tuple(gates)
         self.repo = repository.id
         self._repository = repository
@@ -167,10 +170,13 @@ class RepositoryPlans:
     def limits(self, wish: Wish, before: Limits | None) -> Limits:
         """Return a run's limits: what was asked for, else what it had, else the settings."""
         usual = before or self._config.run_limits()
+        minutes = wish.limit_minutes
         return Limits(
             usd=usual.usd if wish.limit_usd is None else wish.limit_usd,
             turns=usual.turns if wish.limit_turns is None else wish.limit_turns,
-            wall_s=usual.wall_s,
+            wall_s=usual.wall_s if minutes is None else minutes * 60,
+            tokens=usual.tokens if wish.limit_tokens is None else wish.limit_tokens,
+            tools=usual.tools,
         )
 
     # -- one run ---------------------------------------------------------------------------
@@ -242,6 +248,7 @@ class RepositoryPlans:
             notes=self._notes(),
             clock=time.monotonic,
             dice=random.Random(),  # noqa: S311 - jitter of waiting times
+            together=self._together,
         )
         means.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Runner(run=run, agent=agent, journal=journal, emit=emit, show=show, means=means)
@@ -270,7 +277,9 @@ class RepositoryPlans:
         Raises:
             ConfigError: there is a limit, and the model has no price.
         """
-        if run.limits.usd is not None and self._priced(run).price is None:
+        shared = self._together.left_usd() if self._together is not None else None
+        limited = run.limits.usd is not None or shared is not None
+        if limited and self._priced(run).price is None:
             raise ConfigError(
                 f"{run.model} has no known price, so a dollar limit cannot be kept",
                 hint="give it one under `models:` in your config.yaml, or set limits.usd: null",

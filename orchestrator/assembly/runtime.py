@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from orchestrator import config as configuration
+from orchestrator.accounts import Account
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.outside import Outside
 from orchestrator.assembly.plans import RepositoryPlans
+from orchestrator.assembly.sharing import shared_account
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, IssueNotFound, JournalError
 from orchestrator.journals.owners import owner_of
@@ -31,7 +33,7 @@ from orchestrator.ports import (
     ModelClient,
     Sandbox,
 )
-from orchestrator.records import Outcome
+from orchestrator.records import Limits, Outcome
 from orchestrator.repository import Repository, locate
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Config
@@ -65,6 +67,8 @@ class Orchestrator:
         gates: your own, which judge after those of the settings; any object that fits ``Gate``.
         host: where pull requests are; any object that fits ``CodeHost``.
         claims: marks issues as taken; any object that fits ``Claims``.
+        together: what all runs of this process may use up together; an account that others have
+            part in as well; None is no limit.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -82,7 +86,9 @@ class Orchestrator:
         gates: Sequence[Gate] = (),
         host: CodeHost | None = None,
         claims: Claims | None = None,
+        together: Limits | Account | None = None,
     ) -> None:
+        self._together = shared_account(together)
         self._gates = tuple(gates)
         self._repository = repository
         self._config = config
@@ -120,6 +126,7 @@ class Orchestrator:
         gates: Sequence[Gate] = (),
         host: CodeHost | None = None,
         claims: Claims | None = None,
+        together: Limits | Account | None = None,
     ) -> Self:
         """Make one from the settings files.
 
@@ -135,6 +142,7 @@ class Orchestrator:
             gates: your own, which judge after those of the settings.
             host: where pull requests are.
             claims: marks issues as taken.
+            together: what all runs of this process may use up together.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -161,6 +169,7 @@ class Orchestrator:
             gates=gates,
             host=host,
             claims=claims,
+            together=together,
         )
         made._reload = lambda committed: levels(committed=committed)
         return made
@@ -179,6 +188,7 @@ class Orchestrator:
             environment=self._environment,
             gates=self._gates,
             host=self._outside.host(),
+            together=self._together,
         )
         return self
 
@@ -199,7 +209,7 @@ class Orchestrator:
             if self._journal is not None:
                 self._journal.close()
 
-    async def run_issue(
+    async def run_issue(  # noqa: PLR0913 - what may be wished for
         self,
         key: str,
         *,
@@ -207,6 +217,8 @@ class Orchestrator:
         model: str | None = None,
         limit_usd: float | None = None,
         limit_turns: int | None = None,
+        limit_tokens: int | None = None,
+        limit_minutes: float | None = None,
         new: bool = False,
     ) -> Outcome:
         """Work on an issue, or go on with its unfinished run.
@@ -214,7 +226,15 @@ class Orchestrator:
         Raises:
             OrchestratorError: the run cannot be begun; what happens later is an outcome.
         """
-        wish = Wish(agent, model, limit_usd, limit_turns, new)
+        wish = Wish(
+            agent,
+            model,
+            limit_usd,
+            limit_turns,
+            new,
+            limit_tokens=limit_tokens,
+            limit_minutes=limit_minutes,
+        )
         return await self._scheduler().run_issue(key, wish)
 
     async def resume(
@@ -224,6 +244,8 @@ class Orchestrator:
         model: str | None = None,
         limit_usd: float | None = None,
         limit_turns: int | None = None,
+        limit_tokens: int | None = None,
+        limit_minutes: float | None = None,
     ) -> Outcome:
         """Go on with a run that was parked or cut off; a finished one returns its outcome.
 
@@ -236,7 +258,15 @@ class Orchestrator:
         ended = await self._open_journal().reopened(row.run)
         if ended is not None:
             return await self._scheduler().completed(*ended)
-        return await self._scheduler().resume(row.run, Wish(None, model, limit_usd, limit_turns))
+        wish = Wish(
+            None,
+            model,
+            limit_usd,
+            limit_turns,
+            limit_tokens=limit_tokens,
+            limit_minutes=limit_minutes,
+        )
+        return await self._scheduler().resume(row.run, wish)
 
     async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
         """Do what there is to do for an issue by itself, and begin nothing that a person ended.

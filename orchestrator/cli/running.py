@@ -32,6 +32,8 @@ class Order:
     model: str | None = None
     limit_usd: float | None = None
     limit_turns: int | None = None
+    limit_tokens: int | None = None
+    limit_minutes: float | None = None
     new: bool = False
     as_json: bool = False
     state: Path | None = None
@@ -89,6 +91,8 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
                     model=order.model,
                     limit_usd=order.limit_usd,
                     limit_turns=order.limit_turns,
+                    limit_tokens=order.limit_tokens,
+                    limit_minutes=order.limit_minutes,
                 )
             return await orchestrator.run_issue(
                 order.key,
@@ -96,6 +100,8 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
                 model=order.model,
                 limit_usd=order.limit_usd,
                 limit_turns=order.limit_turns,
+                limit_tokens=order.limit_tokens,
+                limit_minutes=order.limit_minutes,
                 new=order.new,
             )
 

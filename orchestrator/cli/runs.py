@@ -92,6 +92,8 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
 @click.option("--model", help="Another model from here on.")
 @click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the whole run may cost.")
 @click.option("--limit-turns", type=click.IntRange(min=1), help="Turns the whole run may take.")
+@click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the whole run may use.")
+@click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes it may take from now.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
 )

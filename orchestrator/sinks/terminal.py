@@ -219,8 +219,8 @@ def _told(event: RequestFailed | Waiting | Notice | EgressDecided | WorkspaceSet
             text = f"workspace set up {how}"
         case RequestFailed(error=error):
             text = f"no reply: {error}"
-        case Waiting(seconds=seconds):
-            text = f"trying again in {seconds:.1f} s"
+        case Waiting(reason=reason, seconds=seconds):
+            text = f"trying again in {seconds:.1f} s" if seconds else f"waiting: {reason}"
         case Notice(text=said):
             text = said
     return text

@@ -1,0 +1,75 @@
+"""Amounts: what may be used up, what was, and what a service says is left of its rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run, or all runs of a process together, may use up; None means no limit.
+
+    Attributes:
+        wall_s: seconds since it was begun, or taken up again.
+        tokens: all that go in and out, also those that are read from a cache.
+        tools: commands that run at once: calls of Bash, and gates.
+    """
+
+    usd: float | None = None
+    turns: int | None = None
+    wall_s: float | None = None
+    tokens: int | None = None
+    tools: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the service counts them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add two counts up."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Return all tokens, in and out."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return all tokens that went in, cached or not."""
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_tokens
+            + self.cache_write_1h_tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RateNews:
+    """What a service said of one of its limits of rate.
+
+    Attributes:
+        kind: what is counted: ``requests``, ``tokens``, ``input-tokens``, ``output-tokens``.
+        most: how many there are when it is full.
+        left: how many are left.
+        full_s: seconds until it is full again.
+    """
+
+    kind: str
+    most: int
+    left: int
+    full_s: float
