@@ -1,0 +1,34 @@
+"""A real browser without a window; where there is none, tests say so aloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MISSING = (
+    "NO BROWSER: the page of a night was not looked at; install one (apt-get install chromium)"
+)
+
+
+@contextmanager
+def a_browser() -> Iterator[Browser]:
+    """Start the browser of this machine."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        warnings.warn(pytest.PytestWarning(MISSING), stacklevel=1)
+        pytest.skip(MISSING)
+    with sync_playwright() as playwright:
+        # Its own walls need what root in a container does not have; only our own page is opened.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.getuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
