@@ -15,6 +15,7 @@ spec = spec_from_file_location(
     "orchestrator_tools", {file!r}, submodule_search_locations=[{folder!r}])
 sys.modules["orchestrator_tools"] = module_from_spec(spec)
 spec.loader.exec_module(sys.modules["orchestrator_tools"])"""
+LEAN = "from orchestrator_tools import later\nlater.put_off('inspect')"
 
 
 def tool_mounts() -> list[Mount]:
@@ -46,5 +47,5 @@ def boot_argv(sandbox: Sandbox, program: str = "server") -> Sequence[str]:
         # The folder that the package lies in need not be readable inside.
         own = str(Path(orchestrator_tools.__file__).parent)
         load = LOAD.format(file=f"{own}/__init__.py", folder=own)
-    code = f"{load}\nfrom orchestrator_tools.{program} import main\nmain()"
+    code = f"{load}\n{LEAN}\nfrom orchestrator_tools.{program} import main\nmain()"
     return (sandbox.python, "-I", "-S", "-c", code)

@@ -41,6 +41,8 @@ SHELL = 'trap "pwd -P >&{0}" EXIT; eval "$1"'
 
 @dataclass(frozen=True)
 class Arguments:
+    """What a command is run with."""
+
     command: str = field(metadata={"doc": "The command"})
     timeout: float | None = field(
         default=None,

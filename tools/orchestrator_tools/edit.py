@@ -26,6 +26,8 @@ UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 @dataclass(frozen=True)
 class Arguments:
+    """What an edit is told."""
+
     file_path: str = field(metadata={"doc": "Path of the file"})
     old_string: str = field(metadata={"doc": "Text to replace"})
     new_string: str = field(metadata={"doc": "Text to put in its place"})

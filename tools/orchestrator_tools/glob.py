@@ -30,6 +30,8 @@ Fits = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Arguments:
+    """What is looked for by name."""
+
     pattern: str = field(metadata={"doc": "Glob pattern"})
     path: str | None = field(default=None, metadata={"doc": "Folder; the cwd if absent"})
 

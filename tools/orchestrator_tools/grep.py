@@ -42,6 +42,8 @@ Line = tuple[bytes, "bytes | None"]
 
 @dataclass(frozen=True)
 class Arguments:
+    """What is looked for by content."""
+
     pattern: str = field(metadata={"doc": "Regular expression"})
     path: str | None = field(default=None, metadata={"doc": "File or folder; the cwd if absent"})
     glob: str | None = field(default=None, metadata={"doc": 'Only such files, e.g. "*.py"'})

@@ -38,6 +38,8 @@ PDF_SIGN = b"%PDF-"
 
 @dataclass(frozen=True)
 class Arguments:
+    """What is read."""
+
     file_path: str = field(metadata={"doc": "Path of the file"})
     offset: int | None = field(default=None, metadata={"doc": "First line, from 1", "ge": 0})
     limit: int | None = field(default=None, metadata={"doc": "Number of lines", "ge": 1})

@@ -19,6 +19,8 @@ DESCRIPTION = (
 
 @dataclass(frozen=True)
 class Arguments:
+    """What is written."""
+
     file_path: str = field(metadata={"doc": "Path of the file"})
     content: str = field(metadata={"doc": "The whole content"})
 
