@@ -23,6 +23,7 @@ from orchestrator.deliveryevents import (
     RoundNoted,
     ThreadAnswered,
 )
+from orchestrator.lifeevents import RunAbandoned, RunTakenOver
 from orchestrator.rebuilding import build
 from orchestrator.records import SECRETS_GATE, AgentDefinition, Outcome, Review, Run, Usage, Verdict
 
@@ -378,6 +379,8 @@ Event = (
     | RunResumed
     | RunParked
     | RunFinished
+    | RunTakenOver
+    | RunAbandoned
 )
 EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in typing.get_args(Event)}
 

@@ -19,12 +19,14 @@ class OwnedJournal(RunJournal, Protocol):
     run: str
     epoch: int
 
+    async def beat(self) -> None: ...
+
 
 class Journal(Protocol):
     """The journal of all runs, as far as the scheduler needs it."""
 
     async def begin(self, run: Run) -> OwnedJournal: ...
-    async def take_over(self, run: str) -> OwnedJournal: ...
+    async def take_over(self, run: str, *, silent: bool = False) -> OwnedJournal: ...
     async def unfinished(self, repo: str, issue: str) -> str | None: ...
     async def ended(self, repo: str, issue: str) -> tuple[Run, Outcome, OwnedJournal] | None: ...
     async def last(self, repo: str, issue: str) -> Run | None: ...
@@ -40,6 +42,8 @@ class Wish:
         new: whether an unfinished run of the issue is given up for a new attempt.
         again: whether an issue whose run has ended otherwise than done is begun anew.
         limit_minutes: counted from when the run is begun or taken up again.
+        take_over: whether a run is also taken from a process that is there and has been silent for
+            longer than its lease.
     """
 
     agent: str | None = None
@@ -50,6 +54,7 @@ class Wish:
     again: bool = True
     limit_tokens: int | None = None
     limit_minutes: float | None = None
+    take_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Removing what an agent has written."""
+"""Removing and copying what an agent has written."""
 
 from __future__ import annotations
 
@@ -25,6 +25,34 @@ def remove_tree(folder: Path) -> None:
         said = _removed(path)
     if said:
         raise WorkspaceError(f"{folder} cannot be removed: {said}")
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder that an agent has written to, and that something may still write to.
+
+    Args:
+        source: what is copied; no link in it is followed.
+        target: must not exist.
+
+    Raises:
+        WorkspaceError: something of it could not be copied, but for what vanished meanwhile.
+    """
+    command = ["cp", "-a", "--reflink=auto", "--", str(source.absolute()), str(target.absolute())]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+    )
+    said = done.stderr.decode("utf-8", "replace").splitlines()
+    problems = [one for one in said if not one.endswith("No such file or directory")]
+    if problems or not target.is_dir():
+        why = (problems or said or ["it is not there"])[-1]
+        raise WorkspaceError(
+            f"{source} cannot be copied: {why[-200:]}",
+            hint="free some disk space, or look at the folder",
+        )
 
 
 def _removed(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -25,6 +26,7 @@ from orchestrator.events import (
 )
 from orchestrator.following import BaseBranch, Standing
 from orchestrator.judging import judge_change
+from orchestrator.lifeevents import taken_at
 from orchestrator.limits import Ledger
 from orchestrator.means import Means
 from orchestrator.ports import Gate
@@ -249,7 +251,7 @@ class Rounds:
         work = standing.work
         await self._hold(work.commit)
         change = CommittedChange(
-            folder=self._means.folder / "gates",
+            folder=self._checkouts(),
             repository=self._means.repository,
             sandbox=self._means.sandbox,
             issue_key=self._run.issue.key,
@@ -272,6 +274,10 @@ class Rounds:
             place=self._ledger.account.place,
         )
 
+    def _checkouts(self) -> Path:
+        """Return where checkouts are made; a process that the run was taken from has others."""
+        return self._means.folder / f"gates{taken_at(self._events) or ''}"
+
     def _reviewer(self) -> Reviewer:
         means = self._means
         if means.judges.review is None:
@@ -281,7 +287,7 @@ class Rounds:
         return Reviewer(
             run=self._run,
             means=means.judges.review,
-            folder=means.folder / "gates",
+            folder=self._checkouts(),
             repository=means.repository,
             sandbox=means.sandbox,
             guidance=means.guidance,

@@ -27,6 +27,7 @@ from orchestrator.events import (
     Signal,
     TranscriptOpened,
 )
+from orchestrator.lifeevents import taken_at
 from orchestrator.limits import Ledger
 from orchestrator.means import Means
 from orchestrator.outcomes import STATUS, Outcomes
@@ -123,6 +124,7 @@ class Runner:
         finished = next((e for e in reversed(self._events) if isinstance(e, RunFinished)), None)
         if finished is not None:
             return finished.outcome
+        self._workspace.leave(taken_at(self._events))
         self._ledger.recount(self._events)
         try:
             with self._ledger.at_work():

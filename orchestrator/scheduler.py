@@ -14,6 +14,7 @@ from orchestrator.errors import (
     ConfigError,
     IssueNotReady,
     JournalError,
+    LeaseLost,
     NoSuchRun,
     OrchestratorError,
     only,
@@ -31,6 +32,9 @@ from orchestrator.records import (
 )
 from orchestrator.runner import Runner
 from orchestrator.tending import Tending
+
+BEAT_S = 10.0
+"""Seconds between two moments at which the journal is told that this process lives."""
 
 DONE_BEFORE = "this run was done before, and nothing was done now; --new runs the issue again"
 
@@ -157,7 +161,7 @@ class Scheduler:
             OrchestratorError: there is no such run, or another process works on it.
         """
         await self._plans.ready()
-        journal = await self._journal.take_over(run_id)
+        journal = await self._journal.take_over(run_id, silent=wish.take_over)
         events = await journal.events()
         started = next((e for e in events if isinstance(e, RunStarted)), None)
         if started is None:
@@ -239,6 +243,7 @@ class Scheduler:
         try:
             async with anyio.create_task_group() as tasks:
                 broadcast = Broadcast(journal, self._sinks, tasks)
+                tasks.start_soon(_beat, journal)
                 try:
                     outcome = await self._watched(run, agent, journal, broadcast, events)
                 finally:
@@ -299,12 +304,26 @@ class Scheduler:
     ) -> None:
         try:
             await broadcast.emit(RunParked(journal.epoch, outcome))
+        except LeaseLost:
+            return  # the run is another's, and so is everything beside it
         except JournalError:
             # What stopped the run may be the journal's own disk: resume needs no such event.
             broadcast.show(
                 Notice("the stop could not be journaled; the run can go on all the same")
             )
         await self._plans.finished(run, outcome)
+
+
+async def _beat(journal: OwnedJournal) -> None:
+    """Tell the journal that this process lives; stop the run where it is another's by now."""
+    while True:
+        await anyio.sleep(BEAT_S)
+        try:
+            await journal.beat()
+        except LeaseLost:
+            raise
+        except JournalError:
+            continue  # what has to be recorded next meets the same, and tells it
 
 
 def _not_taken(run: Run, events: Sequence[Event], error: OrchestratorError) -> Outcome:

@@ -52,6 +52,8 @@ async def put_back(
     undo = interrupted and ran <= at
     if undo and kept is None:
         await anyio.to_thread.run_sync(workspace.clear)
+    else:
+        await anyio.to_thread.run_sync(workspace.move)
     ask = await _made(workspace, launch)
     if undo:
         if kept is not None:

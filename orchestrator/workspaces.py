@@ -6,10 +6,8 @@ or lock of the user's repository is writable from it, and no two runs share anyt
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ from pathlib import Path
 from orchestrator.checkout import check_out, hand_over
 from orchestrator.errors import WorkspaceError
 from orchestrator.gitinside import GitInside
+from orchestrator.ownplaces import OwnPlaces
 from orchestrator.ports import Sandbox
 from orchestrator.records import Mount, SandboxSpec
-from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.toolcode import tool_environment, tool_mounts
 
@@ -85,7 +83,6 @@ class Workspace:
         identity: str,
         shared: Shared | None = None,
     ) -> None:
-        self._container = container
         self._shared = shared or Shared()
         self._expected: tuple[str, ...] = ()
         self.base = base
@@ -94,21 +91,21 @@ class Workspace:
         self._sandbox = sandbox
         self._identity = identity
         self._objects = repository.object_folders()
-        self.folder = self._current() or self._unused()
+        self._places = OwnPlaces(container, fixed=not sandbox.maps_paths)
+        self.folder = self._places.current() or self._places.unused()
 
-    def _current(self) -> Path | None:
-        """Return the place that was made whole, if one was."""
-        try:
-            name = (self._container / "current").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
-        place = self._container / name
-        return place if name.startswith("place") and (place / "ready").exists() else None
+    def leave(self, epoch: int) -> None:
+        """Work in no place that was made before an epoch: another process may still write there."""
+        self._places.leave(epoch)
+        self.folder = self._places.current() or self._places.unused()
 
-    def _unused(self) -> Path:
-        """Return a place that nobody knows yet; without walls it is seen inside, so it is fixed."""
-        token = f"-{secrets.token_hex(4)}" if self._sandbox.maps_paths else ""
-        return self._container / f"place{token}"
+    def move(self) -> None:
+        """Go on in a copy of the place that was left, where one was.
+
+        Raises:
+            WorkspaceError: it cannot be copied.
+        """
+        self._guarded(lambda: setattr(self, "folder", self._places.moved() or self.folder))
 
     @property
     def layout(self) -> Layout:
@@ -184,18 +181,12 @@ class Workspace:
         alternates.write_text(bases, encoding="utf-8")
         hand_over(alternates, self._sandbox.owner)
         (self.folder / "ready").touch()
-        named = self._container / "current.new"
-        named.write_text(self.folder.name, encoding="ascii")
-        named.replace(self._container / "current")
+        self._places.choose(self.folder)
 
     def clear(self) -> None:
         """Give the workspace up; the next one is made in another place."""
-        (self._container / "current").unlink(missing_ok=True)
-        for place in self._container.glob("place*"):
-            # What still writes there keeps it from being removed; it is removed with the run.
-            with contextlib.suppress(WorkspaceError):
-                remove_tree(place)
-        self.folder = self._unused()
+        self._places.clear()
+        self.folder = self._places.unused()
 
     def _make(self) -> None:
         for name in ("work", "home", "tmp", "git/objects/info", "git/objects/pack", "git/hooks"):

@@ -350,7 +350,7 @@ class RepositoryPlans:
             if outcome.status not in PARKED and not any(
                 str(folder) in one for one in told(outcome)
             ):
-                for place in (*folder.glob("place*"), folder / "gates"):
+                for place in (*folder.glob("place*"), *folder.glob("gates*")):
                     await anyio.to_thread.run_sync(remove_tree, place)
             if outcome.status not in PARKED:
                 # The delivered branch holds done work; other work stays under its head ref.
@@ -374,7 +374,7 @@ class RepositoryPlans:
     async def given_up(self, run: str) -> None:
         """Remove the workspaces and refs of a run that nobody goes on with."""
         folder = self._state / "runs" / run
-        for place in (*folder.glob("place*"), folder / "gates"):
+        for place in (*folder.glob("place*"), *folder.glob("gates*")):
             await anyio.to_thread.run_sync(remove_tree, place)
         await anyio.to_thread.run_sync(self._repository.delete_refs, f"refs/orchestrate/{run}/")
 

@@ -237,7 +237,7 @@ class Orchestrator:
         )
         return await self._scheduler().run_issue(key, wish)
 
-    async def resume(
+    async def resume(  # noqa: PLR0913 - what may be wished for
         self,
         run: str,
         *,
@@ -246,8 +246,19 @@ class Orchestrator:
         limit_turns: int | None = None,
         limit_tokens: int | None = None,
         limit_minutes: float | None = None,
+        take_over: bool = False,
     ) -> Outcome:
         """Go on with a run that was parked or cut off; a finished one returns its outcome.
+
+        Args:
+            run: its id.
+            model: another model from here on.
+            limit_usd: dollars that the whole run may cost.
+            limit_turns: turns that the whole run may take.
+            limit_tokens: tokens that the whole run may take.
+            limit_minutes: how long it may take from now on.
+            take_over: whether it is also taken from a process that is there, and of which nothing
+                was heard for longer than its lease.
 
         Raises:
             OrchestratorError: there is no such run, or another process works on it.
@@ -265,6 +276,7 @@ class Orchestrator:
             limit_turns,
             limit_tokens=limit_tokens,
             limit_minutes=limit_minutes,
+            take_over=take_over,
         )
         return await self._scheduler().resume(row.run, wish)
 

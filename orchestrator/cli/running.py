@@ -35,6 +35,7 @@ class Order:
     limit_tokens: int | None = None
     limit_minutes: float | None = None
     new: bool = False
+    take_over: bool = False
     as_json: bool = False
     state: Path | None = None
     config: Path | None = None
@@ -93,6 +94,7 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
                     limit_turns=order.limit_turns,
                     limit_tokens=order.limit_tokens,
                     limit_minutes=order.limit_minutes,
+                    take_over=order.take_over,
                 )
             return await orchestrator.run_issue(
                 order.key,

@@ -95,6 +95,11 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
 @click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the whole run may use.")
 @click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes it may take from now.")
 @click.option(
+    "--take-over",
+    is_flag=True,
+    help="Take it from a process that is there, and was silent for a minute.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
 )
 @STATE

@@ -17,6 +17,13 @@ def owner_of(pid: int) -> str:
     return f"{os.uname().nodename}:{boot}:{pid}:{started}"
 
 
+def called(owner: str) -> str:
+    """Return an owner's name for people."""
+    host, _, rest = owner.partition(":")
+    words = rest.split(":")
+    return f"process {words[1]} on {host}" if len(words) == 3 else owner
+
+
 def is_alive(owner: str) -> bool:
     """Tell whether the process that an owner's name means is still there.
 

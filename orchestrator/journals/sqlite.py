@@ -16,9 +16,15 @@ import orjson
 from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
 from orchestrator.events import Event, RunFinished, RunParked, decode, encode
 from orchestrator.journals.database import Database
-from orchestrator.journals.owners import is_alive
+from orchestrator.journals.owners import called, is_alive
+from orchestrator.lifeevents import RunTakenOver
 from orchestrator.rebuilding import build
 from orchestrator.records import Outcome, Run
+
+BEAT_S = 10.0
+"""An owner that has recorded something since says nothing further."""
+LEASE_S = 60.0
+"""What nothing was heard of for longer can be taken its run from, where that is asked for."""
 
 COLUMNS = "run, repo, issue, state, epoch, owner, record, started, changed, attempt, beat, parent"
 
@@ -91,8 +97,13 @@ class SqliteJournal:
         await self.database.do(insert)
         return SqliteRunJournal(self, run.run_id, epoch=1)
 
-    async def take_over(self, run: str) -> SqliteRunJournal:
+    async def take_over(self, run: str, *, silent: bool = False) -> SqliteRunJournal:
         """Raise a run's epoch, so that any earlier owner is refused, and return its journal.
+
+        Args:
+            run: its id.
+            silent: whether it is also taken from an owner that is there, where nothing was heard
+                of that for longer than its lease.
 
         Raises:
             NoSuchRun: there is none, or it has ended.
@@ -103,23 +114,47 @@ class SqliteJournal:
             raise NoSuchRun(
                 f"run {row.run} has ended: {row.state}", hint=f"orchestrate runs show {row.run}"
             )
-        if row.state == "running" and row.owner != self._owner and is_alive(row.owner):
-            raise LeaseLost(
-                f"run {run} is being worked on by another process ({row.owner})",
-                hint="wait for it, or stop that process",
-            )
+        taken = row.state == "running" and row.owner != self._owner and is_alive(row.owner)
+        quiet = abs(time.time() - max(row.changed, row.beat))
+        if taken and not (silent and quiet > LEASE_S):
+            raise _is_owned(row, quiet)
 
         def update(database: sqlite3.Connection) -> int:
             changed = database.execute(
-                "update runs set epoch=epoch+1, owner=?, state='running', changed=? "
+                "update runs set epoch=epoch+1, owner=?, state='running', changed=?, beat=? "
                 "where run=? and epoch=?",
-                (self._owner, time.time(), run, row.epoch),
+                (self._owner, time.time(), time.time(), run, row.epoch),
             ).rowcount
             if not changed:
                 raise LeaseLost(f"run {run} was taken over by another process just now")
-            return row.epoch + 1
+            epoch = row.epoch + 1
+            if taken:
+                event = RunTakenOver(epoch, row.owner, round(quiet, 1))
+                kept = (event.key, type(event).__name__, encode(event))
+                _append(database, run, epoch, [kept], None)
+            return epoch
 
-        return SqliteRunJournal(self, run, epoch=await self.database.do(update))
+        return SqliteRunJournal(self, run, epoch=await self.database.change(update))
+
+    async def beat(self, run: str, epoch: int) -> None:
+        """Say that a run's owner lives, where it has recorded nothing for a while.
+
+        Raises:
+            LeaseLost: another process has taken the run over.
+            JournalError: the file cannot be read or written.
+        """
+
+        def update(database: sqlite3.Connection) -> None:
+            query = "select epoch, changed from runs where run=?"
+            found = database.execute(query, (run,)).fetchone()
+            _require_epoch(found, epoch, run)
+            now = time.time()
+            if abs(now - found[1]) >= BEAT_S:
+                database.execute(
+                    "update runs set beat=? where run=? and epoch=?", (now, run, epoch)
+                )
+
+        await self.database.do(update)
 
     async def row(self, run: str) -> RunRow:
         """Return one run; a prefix of its id is enough where it is unique.
@@ -265,6 +300,10 @@ class SqliteRunJournal:
         """Record events together; when this returns they are on disk."""
         await self._journal.append(self.run, self.epoch, events)
 
+    async def beat(self) -> None:
+        """Say that this process lives."""
+        await self._journal.beat(self.run, self.epoch)
+
     async def events(self) -> list[Event]:
         """Return all events in order."""
         return await self._journal.events(self.run)
@@ -298,9 +337,28 @@ def _append(
     )
 
 
-def _require_epoch(row: tuple[int] | None, epoch: int, run: str) -> None:
+def _is_owned(row: RunRow, quiet: float) -> LeaseLost:
+    """Return what tells that a run is another's, and since when nothing was heard of that."""
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started))
+    hint = "wait for it, or stop that process"
+    if quiet > LEASE_S:
+        hint = (
+            "it may be stopped, or its machine asleep; to take the run from it: "
+            f"orchestrate runs resume {row.run} --take-over"
+        )
+    return LeaseLost(
+        f"run {row.run}, begun {since}, is being worked on by another process "
+        f"({called(row.owner)}), last heard of {quiet:.0f} s ago",
+        hint=hint,
+    )
+
+
+def _require_epoch(row: tuple[int, ...] | None, epoch: int, run: str) -> None:
     if row is None or row[0] != epoch:
-        raise LeaseLost(f"run {run} was taken over by another process")
+        raise LeaseLost(
+            f"run {run} was taken over by another process, so this one has stopped",
+            hint=f"see how it stands: orchestrate runs show {run}",
+        )
 
 
 def _state_after(events: tuple[Event, ...]) -> str | None:

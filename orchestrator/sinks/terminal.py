@@ -48,6 +48,7 @@ from orchestrator.events import (
     Waiting,
     WorkspaceSetUp,
 )
+from orchestrator.lifeevents import RunAbandoned, RunTakenOver
 from orchestrator.records import Finding, VerdictState
 from orchestrator.sinks.plain import line
 
@@ -176,6 +177,8 @@ def _untold(
     | EgressEnded
     | RunParked
     | RunFinished
+    | RunTakenOver
+    | RunAbandoned
     | ToolOutput,
 ) -> None:
     """Say nothing of these: each is named, so that a new kind is a decision."""

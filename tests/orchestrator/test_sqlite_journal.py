@@ -16,6 +16,7 @@ from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
 from orchestrator.events import BranchSet, Event, RunFinished, RunParked, RunStarted
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import SqliteJournal, SqliteRunJournal
+from orchestrator.lifeevents import RunTakenOver, taken_at
 from orchestrator.records import Run
 from tests.builders import a_definition, a_reply_event, a_run, an_issue, an_outcome
 
@@ -246,3 +247,52 @@ async def test_an_append_is_not_cut_off_by_cancellation(opened: Opener) -> None:
         scope.cancel()
         await journal.append(a_reply_event())
     assert await journal.events() == [a_reply_event()]
+
+
+async def aged(path: Path, seconds: float) -> None:
+    """Have the journal say that nothing was heard of any owner for so long."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("update runs set changed=changed-?, beat=beat-?", (seconds, seconds))
+        other.commit()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seconds", [100.0, -100.0])
+async def test_a_silent_owner_loses_its_run_only_where_that_is_asked_for(
+    opened: Opener, path: Path, seconds: float
+) -> None:
+    """A live owner keeps it; after its lease it is told how; then it is refused, by append and beat."""
+    parent = owner_of(os.getppid())
+    frozen = await opened(parent).begin(a_run())
+    store = opened()
+    with pytest.raises(LeaseLost, match=f"process {os.getppid()} on .*last heard of 0 s") as beats:
+        await store.take_over(frozen.run, silent=True)
+    assert "--take-over" not in beats.value.hint
+    await aged(path, seconds)
+    with pytest.raises(LeaseLost) as silent:
+        await store.take_over(frozen.run)
+    assert f"orchestrate runs resume {frozen.run} --take-over" in silent.value.hint
+    journal = await store.take_over(frozen.run, silent=True)
+    (event,) = await journal.events()
+    assert isinstance(event, RunTakenOver)
+    assert (event.epoch, event.owner) == (2, parent)
+    assert abs(event.silent_s - 100) < 30
+    for refused in (frozen.append(a_reply_event()), frozen.beat()):
+        with pytest.raises(LeaseLost, match="taken over"):
+            await refused
+    assert taken_at(await journal.events()) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_beat_is_written_only_after_silence(opened: Opener, path: Path) -> None:
+    """What was recorded just now says that its owner lives; later a beat does."""
+    store = opened()
+    journal = await store.begin(a_run())
+    before = (await store.row(journal.run)).beat
+    await journal.beat()
+    assert (await store.row(journal.run)).beat == before
+    await aged(path, 100)
+    await journal.beat()
+    assert (await store.row(journal.run)).beat >= before
+    with pytest.raises(LeaseLost):
+        await opened(owner_of(os.getppid())).take_over(journal.run, silent=True)
