@@ -70,6 +70,7 @@ class Account:
         held_tokens: tokens that are.
         holds: by how many requests.
         sharing: how many accounts below are at work.
+        closed: why nothing more is paid for; empty while it is open.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Account:
         self.held_tokens = 0
         self.holds = 0
         self.sharing = 0
+        self.closed = ""
         self.places: anyio.CapacityLimiter | None = None
         self.waited: anyio.Event | None = None
 
@@ -237,6 +239,15 @@ class Account:
             top.waited = anyio.Event()
         await top.waited.wait()
 
+    def close(self, why: str) -> None:
+        """Pay for no further reply; those that are under way are settled as ever.
+
+        Args:
+            why: as a limit that is reached, like ``the end of the night``.
+        """
+        self.closed = self.closed or why
+        self.tell()
+
     def tell(self) -> None:
         """Wake those who wait for something to be settled."""
         if self.waited is not None:
@@ -261,6 +272,8 @@ class Account:
         Args:
             turns: whether those of turns count.
         """
+        if self.closed:
+            return self.closed
         limits = self.limits
         whose = self.of()
         if turns and limits.turns is not None and self.turns >= limits.turns:

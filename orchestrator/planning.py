@@ -44,6 +44,8 @@ class Wish:
         limit_minutes: counted from when the run is begun or taken up again.
         take_over: whether a run is also taken from a process that is there and has been silent for
             longer than its lease.
+        run: the id of a run that is begun; empty leaves it to chance.
+        done: keys of blockers that count as resolved.
     """
 
     agent: str | None = None
@@ -55,6 +57,8 @@ class Wish:
     limit_tokens: int | None = None
     limit_minutes: float | None = None
     take_over: bool = False
+    run: str = ""
+    done: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,10 +88,10 @@ class Scheduler:
             return await self._told_again(*told, note)
         if place is None and not wish.again and await self._journal.last(self._plans.repo, key):
             raise IssueNotReady(f"the last run of issue {key} has ended, and nothing new was said")
-        await self._require_ready(issue)
+        await self._require_ready(issue, wish.done)
         await self._given_up(issue, unfinished)
         await self._plans.ready()
-        run_id = f"{issue.key}-{secrets.token_hex(4)}"
+        run_id = wish.run or f"{issue.key}-{secrets.token_hex(4)}"
         await self._tending.take(issue.key, run_id)
         try:
             run, agent = await self._planned(issue, wish, place, run_id)
@@ -218,10 +218,12 @@ class Scheduler:
         self._plans.require_price(run)
         return run, agent
 
-    async def _require_ready(self, issue: Issue) -> None:
+    async def _require_ready(self, issue: Issue, done: Sequence[str]) -> None:
         if issue.state.lower() in CLOSED:
             raise IssueNotReady(f"issue {issue.key} is {issue.state}", hint="reopen it first")
         for key in issue.blocked_by:
+            if key.lstrip("#") in done:
+                continue
             blocker = await self._tracker.fetch(key.lstrip("#"))
             if blocker.state.lower() not in CLOSED:
                 raise IssueNotReady(

@@ -58,6 +58,10 @@ TOLD = "told"
 """The file that stands in a run's folder once all was told of its end."""
 
 
+Lane = Callable[[str, ModelClient], ModelClient]
+"""Gives what asks for the replies of a run, by its id, from what would ask in the usual way."""
+
+
 class RepositoryPlans:
     """What the scheduler is told of agents, models and the repository."""
 
@@ -74,7 +78,9 @@ class RepositoryPlans:
         gates: Sequence[Gate] = (),
         host: CodeHost | None = None,
         together: Account | None = None,
+        lane: Lane | None = None,
     ) -> None:
+        self._lane = lane
         self._host = host
         self._together = together
         self._given_gates = tuple(gates)
@@ -234,7 +240,7 @@ class RepositoryPlans:
             folder=self._state / "runs" / run.run_id,
             repository=self._repository,
             sandbox=self._sandbox,
-            client=self._clients.of(run.model),
+            client=self._asking(run, self._clients.of(run.model)),
             model=model,
             judges=self._judges(run),
             delivery=self._delivery(),
@@ -252,6 +258,12 @@ class RepositoryPlans:
         )
         means.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Runner(run=run, agent=agent, journal=journal, emit=emit, show=show, means=means)
+
+    def _asking(self, run: Run, client: ModelClient) -> ModelClient:
+        """Return what asks for a run's replies: by way of the lane, where there is one."""
+        if self._lane is None or run.scripted:
+            return client
+        return self._lane(run.run_id, client)
 
     def _needs(self) -> Needs:
         return needs_of(
@@ -309,16 +321,16 @@ class RepositoryPlans:
             parallel=settings.parallel,
             require_tests=settings.require_tests,
             follow_base=settings.follow_base,
-            review=self._review(scripted=run.model if run.scripted else ""),
+            review=self._review(run),
         )
 
-    def _review(self, *, scripted: str = "") -> ReviewMeans | None:
-        """Return how changes are reviewed.
+    def _review(self, run: Run) -> ReviewMeans | None:
+        """Return how changes of a run are reviewed.
 
-        Args:
-            scripted: the recording that the author's replies come from; a reviewer whose model
-                nobody names is played from it too.
+        Where the author's replies come from a recording, a reviewer whose model nobody names is
+        played from it too.
         """
+        scripted = run.model if run.scripted else ""
         if not self._config.review.enabled:
             return None
         from orchestrator.assembly.judges import review_of
@@ -329,7 +341,7 @@ class RepositoryPlans:
             return self._resolved(wanted or agent.model)
 
         def client_of(model: prices.Model, session: str) -> ModelClient:
-            return self._clients.of(model.id, session)
+            return self._asking(run, self._clients.of(model.id, session))
 
         return review_of(self._config, self.roster(), model_of=model_of, client_of=client_of)
 

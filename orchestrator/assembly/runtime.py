@@ -16,7 +16,7 @@ from orchestrator import config as configuration
 from orchestrator.accounts import Account
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.outside import Outside
-from orchestrator.assembly.plans import RepositoryPlans
+from orchestrator.assembly.plans import Lane, RepositoryPlans
 from orchestrator.assembly.sharing import shared_account
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, IssueNotFound, JournalError
@@ -69,6 +69,7 @@ class Orchestrator:
         claims: marks issues as taken; any object that fits ``Claims``.
         together: what all runs of this process may use up together; an account that others have
             part in as well; None is no limit.
+        lane: gives what asks for the replies of a run, as by way of batches.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -87,7 +88,9 @@ class Orchestrator:
         host: CodeHost | None = None,
         claims: Claims | None = None,
         together: Limits | Account | None = None,
+        lane: Lane | None = None,
     ) -> None:
+        self._lane = lane
         self._together = shared_account(together)
         self._gates = tuple(gates)
         self._repository = repository
@@ -127,6 +130,7 @@ class Orchestrator:
         host: CodeHost | None = None,
         claims: Claims | None = None,
         together: Limits | Account | None = None,
+        lane: Lane | None = None,
     ) -> Self:
         """Make one from the settings files.
 
@@ -143,6 +147,7 @@ class Orchestrator:
             host: where pull requests are.
             claims: marks issues as taken.
             together: what all runs of this process may use up together.
+            lane: gives what asks for the replies of a run, as by way of batches.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -170,6 +175,7 @@ class Orchestrator:
             host=host,
             claims=claims,
             together=together,
+            lane=lane,
         )
         made._reload = lambda committed: levels(committed=committed)
         return made
@@ -189,6 +195,7 @@ class Orchestrator:
             gates=self._gates,
             host=self._outside.host(),
             together=self._together,
+            lane=self._lane,
         )
         return self
 
@@ -280,6 +287,26 @@ class Orchestrator:
         )
         return await self._scheduler().resume(row.run, wish)
 
+    async def work(
+        self, key: str, wish: Wish, *, run: str = "", sinks: Sequence[EventSink] = ()
+    ) -> Outcome:
+        """Do one of many runs that are planned together, watched by sinks of its own.
+
+        Args:
+            key: the issue.
+            wish: what is asked for.
+            run: the run that is gone on with; empty begins one.
+            sinks: are told of this run alone, beside those that are told of all.
+
+        Raises:
+            OrchestratorError: it cannot be begun, or gone on with.
+        """
+        scheduler = self._scheduler(sinks)
+        if not run:
+            return await scheduler.run_issue(key, wish)
+        ended = await self._open_journal().reopened(run)
+        return await (scheduler.completed(*ended) if ended else scheduler.resume(run, wish))
+
     async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
         """Do what there is to do for an issue by itself, and begin nothing that a person ended.
 
@@ -323,6 +350,14 @@ class Orchestrator:
             if run is not None:
                 return await journal.outcome(run)
         return await journal.outcome(key)
+
+    def tracker(self) -> IssueTracker:
+        """Return where issues come from; it is closed with this.
+
+        Raises:
+            ConfigError: a setting or the credential is missing, or does not fit.
+        """
+        return self._outside.tracker()
 
     def key_of(self, said: str) -> str:
         """Return an issue's one key, for any way to write it; nobody is asked.
@@ -377,14 +412,14 @@ class Orchestrator:
         """Return the agents that this repository's runs can use."""
         return self._open_plans().found()
 
-    def _scheduler(self) -> Scheduler:
+    def _scheduler(self, sinks: Sequence[EventSink] = ()) -> Scheduler:
         plans = self._open_plans()
         plans.require_delivery()
         return Scheduler(
             tracker=self._outside.tracker(),
             journal=self._open_journal(),
             plans=plans,
-            sinks=self._sinks,
+            sinks=(*self._sinks, *sinks),
             tending=self._outside.tending(),
         )
 

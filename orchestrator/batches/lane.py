@@ -92,6 +92,10 @@ class Lane:
         pace: when batches are sent, and how they are asked about.
         clock: seconds, from any fixed point.
         wall: seconds since 1970.
+
+    Attributes:
+        longest_s: the longest that a batch took so far.
+        leave: is called with each run that is about to wait for a batch.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -123,6 +127,7 @@ class Lane:
         self._adopted: set[str] = set()
         self._closed = False
         self.longest_s = 0.0
+        self.leave: Callable[[str], None] = _stay
         for number in sorted(sent):
             self._known(sent[number])
 
@@ -175,6 +180,7 @@ class Lane:
             ModelError: no reply came in the usual way, which was the last to be tried.
         """
         self._waiting[run] = self._waiting.get(run, 0) + 1
+        self.leave(run)
         try:
             found = await self._from_batches(run, request)
         finally:
@@ -407,6 +413,10 @@ class LaneClient:
 
     async def aclose(self) -> None:
         """Close nothing: what asks in the usual way is its giver's."""
+
+
+def _stay(_: str) -> None:
+    """Let a run wait."""
 
 
 def digest_of(run: str, request: ModelRequest) -> str:

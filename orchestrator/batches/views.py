@@ -62,6 +62,11 @@ class IssueView:
         return sum(self.runs.values())
 
     @property
+    def is_done(self) -> bool:
+        """Tell whether it is done."""
+        return self.standing == "ended" and self.fate is not None and self.fate.kind == "done"
+
+    @property
     def is_final(self) -> bool:
         """Tell whether a resume leaves it as it is."""
         return self.standing == "ended" and self.fate is not None and self.fate.kind in FINAL
@@ -158,10 +163,7 @@ class NightView:
     @property
     def all_done(self) -> bool:
         """Tell whether every issue is done."""
-        return all(
-            one.standing == "ended" and one.fate is not None and one.fate.kind == "done"
-            for one in self.issues.values()
-        )
+        return all(one.is_done for one in self.issues.values())
 
     @property
     def hit_ceiling(self) -> bool:
