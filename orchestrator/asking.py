@@ -147,6 +147,7 @@ class Asking:
             cost_usd=cost,
             request_id=reply.request_id,
             broken_calls=reply.broken_calls,
+            request_bytes=request.size(),
         )
         with anyio.CancelScope(shield=True):
             await self._emit(event)

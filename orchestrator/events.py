@@ -120,7 +120,11 @@ class RequestFailed:
 
 @dataclass(frozen=True, slots=True)
 class ModelReplied:
-    """A reply, paid for and kept before anything uses it."""
+    """A reply, paid for and kept before anything uses it.
+
+    Attributes:
+        request_bytes: how large its request was; with it a later process reckons as this one did.
+    """
 
     session: str
     turn: int
@@ -130,6 +134,7 @@ class ModelReplied:
     cost_usd: float
     request_id: str = ""
     broken_calls: tuple[str, ...] = ()
+    request_bytes: int = 0
 
     @property
     def key(self) -> str:
@@ -169,11 +174,16 @@ class ToolsReturned:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotTaken:
-    """The state of the workspace after a turn is kept under this name."""
+    """The state of the workspace after a turn is kept under this name.
+
+    Attributes:
+        notes: what the model is to be told of it, with the next results.
+    """
 
     session: str
     turn: int
     snapshot: str
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -239,6 +239,10 @@ class Ledger:
         """Book a reply."""
         self._settle(cost_usd, usage.tokens, turns=1)
         self.use(usage)
+        self._learn(request_bytes, usage)
+
+    def _learn(self, request_bytes: int, usage: Usage) -> None:
+        """Learn from a reply what the next ones are taken to need."""
         self._largest_output = max(self._largest_output, usage.output_tokens)
         self._sent_bytes = request_bytes
         if usage.prompt_tokens and request_bytes:
@@ -309,7 +313,9 @@ class Ledger:
         self.usage += event.usage
         own = event.session == self._session
         self.account.book_here(cost, event.usage.tokens, turns=1 if own else 0)
-        if own:
+        if own and event.request_bytes:
+            self._learn(event.request_bytes, event.usage)
+        elif own:  # an older version recorded it
             self._largest_output = max(self._largest_output, event.usage.output_tokens)
 
     def _recount_notices(self, event: Event, limits: Limits) -> Limits:

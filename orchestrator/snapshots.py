@@ -18,6 +18,7 @@ from orchestrator.errors import OrchestratorError, WorkspaceError, only
 from orchestrator.events import AUTHOR, Event, ModelReplied, SnapshotTaken, ToolsReturned
 from orchestrator.session import Session, calls_of
 from orchestrator.toolserver import Ask, ServerGone, ToolServer
+from orchestrator.transcript import encode_message, text_block
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import StateChange, ToolState
 
@@ -136,6 +137,9 @@ class ServerSnapshots:
         """Take up a snapshot that an earlier process owed."""
         taken = max((e.turn for e in events if isinstance(e, SnapshotTaken)), default=0)
         self._owed = session.ran if session.ran > taken else 0
+        for number, event in enumerate(events):
+            if isinstance(event, SnapshotTaken):
+                self._notes += [one for one in event.notes if not _is_told(one, events[number:])]
 
     def begin(self, turn: int) -> None:
         """Start keeping the state after a turn; returns at once."""
@@ -170,20 +174,27 @@ class ServerSnapshots:
             with anyio.move_on_after(YIELD_S):
                 await self._wanted.wait()
             said = await operation(self._server, {"op": "snapshot", "turn": turn})
-            if said["restarted"]:
-                self._notes.append(RESTARTED)
+            notes = [RESTARTED] if said["restarted"] else []
             aside = [str(one) for one in said.get("aside") or []]
             if aside:
                 named = ", ".join(aside[:5])
-                self._notes.append(
+                notes.append(
                     f"A git repository inside the workspace was set aside ({named}); "
                     "its files stay as plain files."
                 )
-            await self._emit(SnapshotTaken(AUTHOR, turn, str(said["snapshot"])))
+            # On disk before it can be told: what a kill cuts off is told by who goes on.
+            await self._emit(SnapshotTaken(AUTHOR, turn, str(said["snapshot"]), tuple(notes)))
+            self._notes += notes
         except OrchestratorError as error:
             self._problem = error
         finally:
             done.set()
+
+
+def _is_told(note: str, later: Sequence[Event]) -> bool:
+    """Tell whether the model was told something, in the results of a turn that came later."""
+    words = encode_message("user", [text_block(note)]).partition(b'"text":')[2].rstrip(b"}]")
+    return any(_is_returned(one) and words in one.message for one in later)
 
 
 async def operation(server: ToolServer, message: dict[str, object]) -> dict[str, Any]:

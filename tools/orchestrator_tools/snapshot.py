@@ -31,7 +31,7 @@ def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
     index = os.path.join(git, OURS, "index")
     os.makedirs(os.path.join(git, OURS, "snapshots"), exist_ok=True)
     _remove(index + ".lock")
-    aside = _add_all(git, workspace, index)
+    aside = _told_aside(git, turn, _add_all(git, workspace, index))
     checksum = _checksum(index)
     state = _fingerprint(git)
     last = _last(git)
@@ -150,6 +150,24 @@ def _set_aside(git: str, workspace: str, path: str) -> list[str]:
     except OSError as error:
         raise ToolError(f"{source} cannot be set aside: {error}") from None
     return [os.path.join(path, ".git")]
+
+
+def _told_aside(git: str, turn: int, aside: list[str]) -> list[str]:
+    """Return what was set aside after a turn, also by a try that the host never heard of."""
+    path = os.path.join(git, OURS, "aside.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            before = json.load(file)
+        known = [str(one) for one in before["paths"]] if before["turn"] == turn else []
+    except (OSError, ValueError, KeyError, TypeError):
+        known = []
+    if not aside:
+        return known
+    told = list(dict.fromkeys([*known, *aside]))
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        json.dump({"turn": turn, "paths": told}, file)
+    os.replace(f"{path}.new", path)
+    return told
 
 
 def _state_files(git: str) -> list[str]:
