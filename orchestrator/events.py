@@ -26,6 +26,7 @@ from orchestrator.deliveryevents import (
 from orchestrator.lifeevents import RunAbandoned, RunTakenOver
 from orchestrator.rebuilding import build
 from orchestrator.records import SECRETS_GATE, AgentDefinition, Outcome, Review, Run, Usage, Verdict
+from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
 
 AUTHOR = "author"
 """The session of the agent that works on the issue."""
@@ -279,49 +280,6 @@ class BranchSet:
     @property
     def key(self) -> str:
         return f"branch/{self.commit}"
-
-
-@dataclass(frozen=True, slots=True)
-class EgressDecided:
-    """Something inside asked for a connection, and this was decided."""
-
-    ident: str
-    host: str
-    port: int
-    allowed: bool
-    reason: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"egress/{self.ident}"
-
-
-@dataclass(frozen=True, slots=True)
-class EgressEnded:
-    """A connection has ended; bytes as they went through."""
-
-    ident: str
-    sent: int
-    received: int
-    reason: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"egress/{self.ident}/ended"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceSetUp:
-    """The commands that prepare a workspace have run, or their kept result was put in place."""
-
-    place: str
-    commands: tuple[str, ...]
-    kept: bool
-    duration_s: float
-
-    @property
-    def key(self) -> str:
-        return f"setup/{self.place}"
 
 
 @dataclass(frozen=True, slots=True)

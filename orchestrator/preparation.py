@@ -13,11 +13,12 @@ import anyio.to_thread
 from orchestrator import toolserver
 from orchestrator.checkout import hand_over
 from orchestrator.errors import RepositoryRefused
-from orchestrator.events import EgressEnded, Event, Notice, Signal, WorkspaceSetUp
+from orchestrator.events import Event, Notice, Signal
 from orchestrator.ports import Clock, Sandbox
 from orchestrator.records import Run, SandboxSpec
 from orchestrator.repository import Repository
 from orchestrator.snapshots import put_back
+from orchestrator.wayoutevents import EgressEnded, WorkspaceSetUp
 from orchestrator.workspaces import Workspace
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ FLOORS = {
     "decoders": 1.3,
     "deliveryevents": 1.3,
     "lifeevents": 1.3,
+    "wayoutevents": 1.0,
     "events": 1.4,
     "trackerports": 1.3,
     "messagebatches": 1.3,

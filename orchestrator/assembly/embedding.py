@@ -22,7 +22,6 @@ from orchestrator.collect import Collector
 from orchestrator.egress.allowed import EgressLimits
 from orchestrator.egress.opening import opened
 from orchestrator.errors import ConfigError, WorkspaceError
-from orchestrator.events import EgressDecided, EgressEnded
 from orchestrator.permissions import Permissions, parse_rule
 from orchestrator.ports import Sandbox
 from orchestrator.records import (
@@ -32,6 +31,7 @@ from orchestrator.records import (
 from orchestrator.repository import Repository, locate
 from orchestrator.sandboxes.identity import User
 from orchestrator.settings import Config, NetworkSettings, SandboxSettings
+from orchestrator.wayoutevents import EgressDecided, EgressEnded
 from orchestrator.workspaces import Workspace
 from orchestrator_tools.contract import ToolResult, ToolState
 

@@ -16,7 +16,7 @@ from orchestrator.egress.allowed import EgressLimits, Host, plain_name, refusal_
 from orchestrator.egress.hello import HelloReader, NoHello
 from orchestrator.egress.request import BrokenRequest, Wanted, answer, read_request
 from orchestrator.errors import only
-from orchestrator.events import EgressDecided, EgressEnded
+from orchestrator.wayoutevents import EgressDecided, EgressEnded
 
 HEAD_S = 15.0
 RESOLVE_S = 10.0

@@ -25,8 +25,6 @@ from orchestrator.events import (
     BranchSet,
     CallSummary,
     Collected,
-    EgressDecided,
-    EgressEnded,
     Event,
     GateJudged,
     ModelReplied,
@@ -46,11 +44,11 @@ from orchestrator.events import (
     ToolStarted,
     TranscriptOpened,
     Waiting,
-    WorkspaceSetUp,
 )
 from orchestrator.lifeevents import RunAbandoned, RunTakenOver
 from orchestrator.records import Finding, VerdictState
 from orchestrator.sinks.plain import line
+from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
 
 SLOW_S = 2.0
 STYLES = {"dim": "2", "red": "31", "green": "32", "bold": "1"}

@@ -17,7 +17,7 @@ from orchestrator.egress import proxy as proxies
 from orchestrator.egress.allowed import EgressLimits, parse_host
 from orchestrator.egress.proxy import EgressProxy
 from orchestrator.errors import JournalError
-from orchestrator.events import EgressDecided, EgressEnded
+from orchestrator.wayoutevents import EgressDecided, EgressEnded
 from tests.egress.conftest import FAR, World
 
 pytestmark = pytest.mark.asyncio

@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator import OpenToolbox, open_toolbox
 from orchestrator.errors import ConfigError
-from orchestrator.events import EgressDecided, EgressEnded
+from orchestrator.wayoutevents import EgressDecided, EgressEnded
 from tests.egress.conftest import World
 from tests.walls.inside import done, sh
 

@@ -10,16 +10,9 @@ import anyio
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.events import (
-    EgressDecided,
-    EgressEnded,
-    GateJudged,
-    Notice,
-    RequestIntended,
-    ToolsReturned,
-    WorkspaceSetUp,
-)
+from orchestrator.events import GateJudged, Notice, RequestIntended, ToolsReturned
 from orchestrator.testing import says
+from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
 from tests.egress.conftest import World, authority, far, world
 from tests.egress.test_way_out import FETCH
 from tests.runs.conftest import BRANCH, git
