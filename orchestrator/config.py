@@ -37,12 +37,17 @@ USER_ONLY_KEYS = {
     "model": ("client",),
     "delivery": ("push", "remote", "token_env", "rescue", "claim"),
     "tracker": ("base_url", "allow_projects", "token_command", "token_file", *APP),
+    "batch": ("on_end",),
     "workspace": ("pack_limit_mb", "share", "setup_allow", "setup_minutes"),
 }
 """Keys that a repository may not set: what may come out and whereto, what is shown, what may be
 reached, whose credentials go where."""
 
-LIMITS = {"limits": ("usd", "turns", "minutes", "tokens", "tools"), "review": ("usd", "turns")}
+LIMITS = {
+    "limits": ("usd", "turns", "minutes", "tokens", "tools"),
+    "review": ("usd", "turns"),
+    "batch": ("usd", "per_issue_usd"),
+}
 """Keys that a repository may lower, and not raise."""
 
 

@@ -316,6 +316,35 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OnEndSettings:
+    """Who is told when a batch has ended; they get JSON without secrets. User level only."""
+
+    command: tuple[str, ...] = ()
+    """A program and its arguments; the JSON is its standard input."""
+    webhook: str = ""
+    """An address that the JSON is posted to."""
+    timeout_s: float = 30.0
+    """How long either may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How ``orchestrate batch`` works on many issues; its options win."""
+
+    parallel: int = 4
+    """How many issues are worked on at once."""
+    usd: float | None = None
+    """Dollars that one batch may cost; a repository may lower it, never raise it."""
+    per_issue_usd: float | None = None
+    """Dollars that one of its issues may cost; else what ``limits.usd`` says."""
+    until: str = ""
+    """When it is over, like ``06:00`` or ``+8h``."""
+    lane: Literal["now", "batches", "auto"] = "now"
+    """Whether models are asked at once, in half-price batches, or in them while there is time."""
+    on_end: OnEndSettings = field(default_factory=OnEndSettings)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceSettings:
     """The agent's private copy of the repository."""
 
@@ -350,6 +379,7 @@ class Config:
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
 
     def run_limits(self) -> Limits:
         """Return the limits of one run."""

@@ -124,6 +124,7 @@ VENDORS = {
         "orchestrator/prices.py",
         "orchestrator/routing/listed.py",
     },
+    "rich": {"orchestrator/sinks/table.py"},
     "structlog": {"orchestrator/sinks/log.py"},
     "pydantic": {"orchestrator/arguments.py"},
     "tree_sitter": {"orchestrator/shell.py"},

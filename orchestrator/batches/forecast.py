@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from orchestrator.batches.nights import Expected, IssueId, Planned
 from orchestrator.prices import Price
@@ -169,6 +170,9 @@ def quantile(sample: Sequence[tuple[float, float]], part: float) -> float:
     return middles[-1][1]
 
 
+LeftOut = Literal["ceiling", "until", "blocked"]
+
+
 # -- the whole night -----------------------------------------------------------------------
 
 
@@ -180,15 +184,16 @@ class Forecast:
         expected: of all that the ceiling and the end let begin, together; minutes from the first
             beginning to the last end.
         wanted_usd: dollars of all issues, also of those that are left out.
-        fits: the ceiling is expected to be enough for all; ``surely_fits`` for a bad night too.
-        left_out: what is not expected to begin, and why: ``ceiling`` or ``until``.
+        fits: the ceiling and the end are expected to be enough for all that can be begun;
+            ``surely_fits`` in a bad night too.
+        left_out: what is not expected to begin, and why.
     """
 
     expected: Expected
     wanted_usd: float
     fits: bool
     surely_fits: bool
-    left_out: Mapping[IssueId, str]
+    left_out: Mapping[IssueId, LeftOut]
 
 
 def foretold(
@@ -197,6 +202,7 @@ def foretold(
     parallel: int,
     ceiling_usd: float | None = None,
     minutes_left: float | None = None,
+    never: Collection[IssueId] = (),
 ) -> Forecast:
     """Foretell a night: what it takes, and what its ceiling and its end leave out.
 
@@ -205,13 +211,16 @@ def foretold(
         parallel: how many are worked on at once.
         ceiling_usd: dollars that the night may cost; None has no limit.
         minutes_left: until it has to end; None has no end.
+        never: what cannot be begun whatever it costs; with what waits for it, it costs nothing.
     """
-    left_out = dict.fromkeys(over_ceiling(plan, ceiling_usd), "ceiling")
+    blocked = _waiting_for(never, plan)
+    plan = [one for one in plan if one.id not in blocked]
+    left_out: dict[IssueId, LeftOut] = dict.fromkeys(over_ceiling(plan, ceiling_usd), "ceiling")
     began = [one for one in plan if one.id not in left_out]
     ends = ends_of(began, parallel)
     if minutes_left is not None:
         late = {one.id for one in began if ends[one.id] > minutes_left}
-        left_out |= dict.fromkeys(late | _waiting_for(late, began), "until")
+        left_out.update(dict.fromkeys(_waiting_for(late, began), "until"))
         began = [one for one in began if one.id not in left_out]
     everything, total = together(plan, parallel), together(began, parallel)
     return Forecast(
@@ -221,7 +230,7 @@ def foretold(
         surely_fits=not left_out
         and (ceiling_usd is None or everything.usd_high <= ceiling_usd)
         and (minutes_left is None or everything.minutes_high <= minutes_left),
-        left_out=left_out,
+        left_out={**dict.fromkeys(blocked, "blocked"), **left_out},
     )
 
 
@@ -232,7 +241,7 @@ def together(plan: Sequence[Planned], parallel: int) -> Expected:
     once, and wider than if nothing had to do with each other. Minutes are those of the clock.
     """
     usd = [one.expected for one in plan]
-    mean = sum(one.usd for one in usd)
+    mean = sum((one.usd for one in usd), 0.0)
     runs = min((one.from_runs for one in usd), default=0)
     slow = [replace(one, expected=_with_minutes(one, one.expected.minutes_high)) for one in plan]
     fast = [replace(one, expected=_with_minutes(one, one.expected.minutes_low)) for one in plan]

@@ -12,6 +12,7 @@ import click
 COMMANDS = {
     "issue": ("orchestrator.cli.issue", "Work on an issue, or go on with its unfinished run."),
     "watch": ("orchestrator.cli.watch", "Work on labelled issues, and on what is said of them."),
+    "batch": ("orchestrator.cli.batch", "Work on many issues under one ceiling; tell of it."),
     "runs": ("orchestrator.cli.runs", "List runs, show one, go on with one."),
     "route": ("orchestrator.cli.route", "Tell who would get an issue, and why."),
     "gates": ("orchestrator.cli.gates", "Judge a branch that anybody wrote; list the gates."),

@@ -1,0 +1,116 @@
+"""How the plan of a night is printed: who gets which issue, what it may take, whether it fits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from orchestrator.batches.nights import Planned
+from orchestrator.batches.planning import NightPlan
+from orchestrator.batches.words import dollars, minutes_range, usd_range
+from orchestrator.sinks.plain import line, safe_json
+
+MANY = 8
+LEFT_OUT = {
+    "ceiling": "the ceiling is not expected to reach for it",
+    "until": "it is not expected to end before the night does",
+}
+
+
+def show_plan(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> None:
+    """Print a plan as a table with its sum."""
+    several = len(plan.sites) > 1
+    click.echo(f"{'issue':<14} {'agent':<20} {'dollars':<26} {'minutes':<24} title")
+    for one in plan.plan:
+        key = line(one.issue, 40)
+        title = f"{one.repo}: {one.title}" if several else one.title
+        amounts = f"{usd_range(one.expected):<26} {minutes_range(one.expected):<24}"
+        click.echo(f"{key:<14} {line(one.agent or '-', 20):<20} {amounts} {line(title, 60)}")
+        for told in _beside(one, plan):
+            click.echo(f"{'':<14} {line(told, 160)}")
+    for left in plan.not_planned:
+        click.echo(f"{line(left.issue, 40):<14} not planned: {line(left.why, 160)}")
+    click.echo("")
+    for told in summed(plan, ceiling_usd=ceiling_usd, parallel=parallel):
+        click.echo(told)
+
+
+def _beside(one: Planned, plan: NightPlan) -> list[str]:
+    """Return what else is told of an issue: why its agent, and what it waits for."""
+    told = [one.reason] if one.agent else []
+    if one.id in plan.hindered:
+        told.append(f"cannot be begun: {plan.hindered[one.id]}")
+    elif one.id in plan.forecast.left_out:
+        told.append(f"left out: {LEFT_OUT[plan.forecast.left_out[one.id]]}")
+    if one.blocked_by:
+        told.append(f"after {_some(one.blocked_by)}")
+    if one.apart_from:
+        told.append(f"not beside {_some(one.apart_from)}: they name the same files")
+    return told
+
+
+def _some(keys: Sequence[str]) -> str:
+    """Return the first of many keys."""
+    shown = ", ".join(keys[:MANY])
+    return shown if len(keys) <= MANY else f"{shown} and {len(keys) - MANY} more"
+
+
+def summed(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> list[str]:
+    """Return what a night is expected to take, and whether that fits, in two or three lines."""
+    forecast, expected = plan.forecast, plan.forecast.expected
+    begun = len(plan.plan) - len(forecast.left_out)
+    amounts = f"{usd_range(expected)}, {minutes_range(expected)}"
+    lines = [f"{begun} of {len(plan.plan)} issues, {parallel} at once: {amounts}"]
+    runs = expected.from_runs
+    lines.append(
+        f"learnt from {runs} runs"
+        if runs
+        else "no run of the past is known: these are guesses, and their range is wide"
+    )
+    if ceiling_usd is None:
+        lines.append("there is no ceiling: set one with --limit-usd")
+    elif forecast.surely_fits:
+        lines.append(f"fits the ceiling of {dollars(ceiling_usd)}, also in a bad night")
+    elif forecast.fits:
+        lines.append(f"fits the ceiling of {dollars(ceiling_usd)}, unless the night goes badly")
+    else:
+        out = len(forecast.left_out)
+        lines.append(
+            f"does not fit (ceiling {dollars(ceiling_usd)}): {out} issues are left out; "
+            f"all that can be begun take {dollars(forecast.wanted_usd)}"
+        )
+    return lines
+
+
+def print_plan_json(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> None:
+    """Print a plan as one JSON object."""
+    import orjson
+
+    forecast = plan.forecast
+    data: dict[str, Any] = {
+        "form": 1,
+        "sites": plan.sites,
+        "parallel": parallel,
+        "ceiling_usd": ceiling_usd,
+        "expected": forecast.expected,
+        "wanted_usd": forecast.wanted_usd,
+        "fits": forecast.fits,
+        "surely_fits": forecast.surely_fits,
+        "issues": [_row(one, plan) for one in plan.plan],
+        "not_planned": plan.not_planned,
+    }
+    text = orjson.dumps(data, option=orjson.OPT_INDENT_2)
+    sys.stdout.write(safe_json(text) + "\n")
+
+
+def _row(one: Planned, plan: NightPlan) -> dict[str, Any]:
+    import dataclasses
+
+    left_out = plan.forecast.left_out.get(one.id, "")
+    return dataclasses.asdict(one) | {
+        "left_out": left_out or None,
+        "hindered": plan.hindered.get(one.id),
+    }
