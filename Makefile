@@ -5,7 +5,7 @@ MODEL ?= replay:$(CURDIR)/examples/replies.jsonl
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-heavy check format lint types floors prism wheel schemas lexicon clean
+.PHONY: help demo test test-heavy check format lint types floors prism wheel specs lexicon clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -54,9 +54,9 @@ prism: ## Install what checks our requests against what services publish into .p
 wheel: .venv/development ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-schemas: .venv/runtime ## Write the tools' JSON schemas anew from their arguments
-	$(BIN)/python -c 'import json; from orchestrator import arguments; print(json.dumps(arguments.schemas(), indent=1))' > .schemas
-	mv .schemas tools/orchestrator_tools/schemas.json
+specs: .venv/runtime ## Write anew what models are told of the tools
+	$(BIN)/python -c 'import json; from orchestrator import arguments; print(json.dumps(arguments.described(), indent=1))' > .specs
+	mv .specs tools/orchestrator_tools/specs.json
 
 lexicon: .venv/runtime ## Write the router's lexicon anew from orchestrator/routing/trades.yaml
 	$(BIN)/python -c 'import json, yaml; from orchestrator.routing import trades; print(json.dumps(trades.compiled(yaml.safe_load(open("orchestrator/routing/trades.yaml"))), separators=(",", ":")))' > .lexicon

@@ -1,6 +1,6 @@
 """The tools' arguments at the border: validated, and described to models as JSON schemas.
 
-pydantic is loaded at the first use, which is after the first request has been sent.
+pydantic and the tools are loaded at the first use, which is after the first request has been sent.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from orchestrator_tools import table
 
 if TYPE_CHECKING:
     import pydantic
@@ -25,6 +23,8 @@ def model(tool: str) -> type[pydantic.BaseModel]:
         KeyError: there is no such tool.
     """
     import pydantic
+
+    from orchestrator_tools import table
 
     kind = table.TOOLS[tool].Arguments
     hints = typing.get_type_hints(kind)
@@ -66,9 +66,18 @@ def validated(tool: str, arguments: Mapping[str, object]) -> dict[str, Any]:
     return parsed.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
 
 
-def schemas() -> dict[str, Any]:
-    """Return the JSON schemas of all tools, in the few bytes that a model needs."""
-    return {name: _lean(model(name).model_json_schema(by_alias=True)) for name in table.names()}
+def described() -> dict[str, Any]:
+    """Return what a model is told of each tool, in the few bytes that it needs."""
+    from orchestrator_tools import table
+
+    return {
+        name: {
+            "description": module.DESCRIPTION,
+            "input_schema": _lean(model(name).model_json_schema(by_alias=True)),
+            "effect": module.EFFECT,
+        }
+        for name, module in table.TOOLS.items()
+    }
 
 
 def _lean(schema: Any) -> Any:

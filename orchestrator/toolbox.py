@@ -9,7 +9,7 @@ from orchestrator import arguments
 from orchestrator.permissions import PATHS, Permissions
 from orchestrator.records import AgentDefinition
 from orchestrator.toolserver import ServerGone, Show, ToolServer
-from orchestrator_tools import bash, table
+from orchestrator_tools import specs as told
 from orchestrator_tools.contract import (
     StateChange,
     ToolResult,
@@ -21,6 +21,7 @@ from orchestrator_tools.contract import (
 )
 from orchestrator_tools.errors import Exhausted
 
+BASH = "Bash"
 CALL_S = 90.0
 MARGIN_S = 15.0
 
@@ -80,7 +81,7 @@ class Toolbox:
             "cwd": state.cwd,
             "seen": dict(state.seen),
         }
-        if show is not None and tool == bash.NAME:
+        if show is not None and tool == BASH:
             message["live"] = True
         return await self._ask(tool, message, _patience(tool, checked), show)
 
@@ -127,7 +128,7 @@ class Toolbox:
 
 def specs(allowed: Sequence[str]) -> list[ToolSpec]:
     """Return the specs of some tools, in the order of the table."""
-    return [spec for spec in table.specs() if spec.name in allowed]
+    return [spec for spec in told.specs() if spec.name in allowed]
 
 
 def permissions_of(
@@ -147,17 +148,19 @@ def permissions_of(
 
 def every_tool() -> list[str]:
     """Return the names of all tools."""
-    return table.names()
+    return told.names()
 
 
 def warm_up() -> None:
     """Load what validates arguments, so that the first call need not wait for it."""
-    for name in table.names():
+    for name in told.names():
         arguments.model(name)
 
 
 def _patience(tool: str, checked: Mapping[str, Any]) -> float:
     """Return the seconds after which a call that has not answered is given up."""
-    if tool != bash.NAME:
+    if tool != BASH:
         return CALL_S
+    from orchestrator_tools import bash
+
     return min(float(checked.get("timeout") or bash.DEFAULT_MS), bash.MOST_MS) / 1000 + MARGIN_S

@@ -13,6 +13,7 @@ PACKAGE = PROJECT / "orchestrator"
 TOOLS = PROJECT / "tools" / "orchestrator_tools"
 
 FLOORS = {
+    "values": 0.9,
     "errors": 1.0,
     "calm": 1.0,
     "arguments": 1.0,
@@ -136,7 +137,8 @@ VENDORS = {
 LATE = {"cli", "assembly"}
 LATE_FILES = {
     "orchestrator/__init__.py": "the public face is lazy",
-    "orchestrator/arguments.py": "pydantic waits for the first reply",
+    "orchestrator/arguments.py": "pydantic and the tools wait for the first reply",
+    "orchestrator/toolbox.py": "the tools themselves wait for the first reply",
     "orchestrator/repository.py": "GitPython waits until there is something to count",
     "orchestrator/prices.py": "the table is read when a model is named",
     "orchestrator/config.py": "difflib is for wrong keys only",

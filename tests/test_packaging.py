@@ -42,7 +42,7 @@ def test_data_is_inside(wheel: Path) -> None:
         "orchestrator/routing/trades.json",
         "orchestrator/py.typed",
         "orchestrator_tools/py.typed",
-        "orchestrator_tools/schemas.json",
+        "orchestrator_tools/specs.json",
         "orchestrator/sandboxes/selftest.py",
     } <= names
 

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import arguments
-from orchestrator_tools import table
+from orchestrator_tools import specs, table
 
 
-def test_the_generated_schemas_are_up_to_date() -> None:
-    """The file that is sent to models is what pydantic derives from the tools' own arguments."""
-    assert json.loads(Path(table.SCHEMAS).read_text(encoding="utf-8")) == arguments.schemas()
+def test_the_generated_file_is_up_to_date() -> None:
+    """What models are told is what the tools say and pydantic derives from their arguments."""
+    assert json.loads(Path(specs.FILE).read_text(encoding="utf-8")) == arguments.described()
 
 
 def test_the_schemas_are_in_the_order_of_the_table() -> None:
     """A model sees tools and their parameters in one order, so that its cache holds."""
-    written = json.loads(Path(table.SCHEMAS).read_text(encoding="utf-8"))
-    derived = arguments.schemas()
-    assert list(written) == list(derived) == table.names()
+    written = json.loads(Path(specs.FILE).read_text(encoding="utf-8"))
+    derived = arguments.described()
+    assert list(written) == list(derived) == list(table.TOOLS) == specs.names()
     for name in written:
-        assert list(written[name]["properties"]) == list(derived[name]["properties"])
+        one, other = (told[name]["input_schema"]["properties"] for told in (written, derived))
+        assert list(one) == list(other)
 
 
-@pytest.mark.parametrize("tool", table.names())
+def test_no_tool_is_loaded_for_what_is_said_of_it() -> None:
+    code = "import sys; from orchestrator import toolbox; toolbox.specs(['Read']); print([n for n in sys.modules if n.startswith(('orchestrator_tools.read', 'orchestrator_tools.bash', 'pydantic'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("tool", specs.names())
 def test_a_schema_is_closed_and_lean(tool: str) -> None:
     """A schema allows no other parameters and holds nothing that says nothing."""
-    schema = arguments.schemas()[tool]
+    schema = arguments.described()[tool]["input_schema"]
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) <= set(schema["properties"])
     for about in (schema, *schema["properties"].values()):

@@ -12,7 +12,7 @@ from orchestrator.definitions.definition import read
 from orchestrator.definitions.folder import Source, files_below, roster
 from orchestrator.errors import DefinitionError
 from orchestrator.toolbox import permissions_of
-from orchestrator_tools import table
+from orchestrator_tools import specs
 from tests.builders import an_agent_file, write_files
 
 BUNDLED = Path(__file__).parents[2] / "agents"
@@ -94,7 +94,7 @@ def test_an_agent_without_a_tool_is_not_put_to_work(line: str) -> None:
     assert definition is not None and permissions_of(definition).names == ()
     with pytest.raises(DefinitionError, match=r"^a\.md: agent a has no tool") as refused:
         require_tools(definition)
-    assert all(name in refused.value.hint for name in table.names())
+    assert all(name in refused.value.hint for name in specs.names())
 
 
 @pytest.mark.parametrize(

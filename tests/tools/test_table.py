@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_tools import table
+from orchestrator_tools import specs, table
 from orchestrator_tools.errors import NotFound, ToolError
 from orchestrator_tools.place import Place, open_regular, read_whole, replace_file
 
@@ -19,13 +19,13 @@ NAMES = ["Read", "Write", "Edit", "Bash", "Grep", "Glob"]
 
 def test_names_the_tools_in_order() -> None:
     """Models see the six tools in one order."""
-    assert table.names() == NAMES
-    assert [spec.name for spec in table.specs()] == NAMES
+    assert list(table.TOOLS) == specs.names() == NAMES
+    assert [spec.name for spec in specs.specs()] == NAMES
 
 
 def test_says_what_tools_do_to_files() -> None:
     """Read, Grep and Glob do nothing to files; Write and Edit may be repeated; Bash does anything."""
-    effects = {spec.name: spec.effect for spec in table.specs()}
+    effects = {spec.name: spec.effect for spec in specs.specs()}
     assert {name for name in NAMES if effects[name] == "none"} == {"Read", "Grep", "Glob"}
     assert {name for name in NAMES if effects[name] == "repeatable"} == {"Write", "Edit"}
     assert effects["Bash"] == "any"
@@ -34,7 +34,7 @@ def test_says_what_tools_do_to_files() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_schema_fits_the_arguments(name: str) -> None:
     """The generated schema has a property for each argument, with its default and no other."""
-    (spec,) = [spec for spec in table.specs() if spec.name == name]
+    (spec,) = [spec for spec in specs.specs() if spec.name == name]
     fields = dataclasses.fields(table.TOOLS[name].Arguments)
     properties: dict[str, Any] = spec.input_schema["properties"]
     assert spec.description

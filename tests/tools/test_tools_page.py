@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_tools import output, table
+from orchestrator_tools import output, specs
 from orchestrator_tools.contract import ToolSpec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_no_limit_is_stated_that_does_not_exist() -> None:
     assert len(marks) == len(STATED)
 
 
-@pytest.mark.parametrize("spec", table.specs(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", specs.specs(), ids=lambda spec: spec.name)
 def test_every_parameter_is_listed(spec: ToolSpec) -> None:
     """A tool's table has a row for each of its parameters, in their order, and no other."""
     rows = re.findall(r"^\| `([^`]+)` \|", section(spec.name), re.MULTILINE)

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from typing import Any
 
 from orchestrator_tools import bash, edit, glob, grep, read, write
-from orchestrator_tools.contract import ToolResult, ToolSpec
+from orchestrator_tools.contract import ToolResult
 from orchestrator_tools.errors import ToolError
 from orchestrator_tools.place import Place
 
 TOOLS = {module.NAME: module for module in (read, write, edit, bash, grep, glob)}
-
-SCHEMAS = os.path.join(os.path.dirname(__file__), "schemas.json")
-
-
-def names() -> list[str]:
-    """Return the names of all tools, in the order in which models see them."""
-    return list(TOOLS)
-
-
-def specs() -> list[ToolSpec]:
-    """Return what a model is told about the tools; the schemas are a generated file."""
-    with open(SCHEMAS, encoding="utf-8") as file:
-        schemas = json.load(file)
-    return [
-        ToolSpec(
-            name=name,
-            description=str(module.DESCRIPTION),
-            input_schema=schemas[name],
-            effect=module.EFFECT,
-        )
-        for name, module in TOOLS.items()
-    ]
 
 
 def run(tool: str, arguments: dict[str, Any], place: Place) -> ToolResult:

@@ -1,0 +1,27 @@
+"""What a model is told about the tools, from a generated file: no tool is loaded for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from orchestrator_tools.contract import ToolSpec
+
+FILE = os.path.join(os.path.dirname(__file__), "specs.json")
+
+
+def specs() -> list[ToolSpec]:
+    """Return what a model is told about the tools, in the order in which it sees them."""
+    return [ToolSpec(name=name, **told) for name, told in _written().items()]
+
+
+def names() -> list[str]:
+    """Return the names of all tools, in the same order."""
+    return list(_written())
+
+
+def _written() -> dict[str, Any]:
+    with open(FILE, encoding="utf-8") as file:
+        written: dict[str, Any] = json.load(file)
+    return written
