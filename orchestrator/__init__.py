@@ -11,7 +11,10 @@ if TYPE_CHECKING:
         open_toolbox,
         open_workspace,
     )
+    from orchestrator.assembly.nights import Nights
     from orchestrator.assembly.runtime import Orchestrator
+    from orchestrator.batches.nights import Night, Planned, Site, Wanted
+    from orchestrator.batches.views import NightView
     from orchestrator.errors import OrchestratorError
     from orchestrator.events import Event, Signal
     from orchestrator.ports import Change, Gate
@@ -24,15 +27,21 @@ _HOMES = {
     "Event": "orchestrator.events",
     "Gate": "orchestrator.ports",
     "Issue": "orchestrator.records",
+    "Night": "orchestrator.batches.nights",
+    "NightView": "orchestrator.batches.views",
+    "Nights": "orchestrator.assembly.nights",
     "Limits": "orchestrator.records",
     "OpenToolbox": "orchestrator.assembly.embedding",
     "OpenWorkspace": "orchestrator.assembly.embedding",
     "Orchestrator": "orchestrator.assembly.runtime",
     "OrchestratorError": "orchestrator.errors",
     "Outcome": "orchestrator.records",
+    "Planned": "orchestrator.batches.nights",
     "Signal": "orchestrator.events",
+    "Site": "orchestrator.batches.nights",
     "ToolResult": "orchestrator_tools.contract",
     "Usage": "orchestrator.records",
+    "Wanted": "orchestrator.batches.nights",
     "Verdict": "orchestrator.records",
     "open_toolbox": "orchestrator.assembly.embedding",
     "open_workspace": "orchestrator.assembly.embedding",
@@ -45,15 +54,21 @@ __all__ = [
     "Gate",
     "Issue",
     "Limits",
+    "Night",
+    "NightView",
+    "Nights",
     "OpenToolbox",
     "OpenWorkspace",
     "Orchestrator",
     "OrchestratorError",
     "Outcome",
+    "Planned",
     "Signal",
+    "Site",
     "ToolResult",
     "Usage",
     "Verdict",
+    "Wanted",
     "open_toolbox",
     "open_workspace",
 ]

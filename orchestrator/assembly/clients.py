@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator import prices
 from orchestrator.errors import ConfigError
+from orchestrator.messagebatches import MessageBatches
 from orchestrator.ports import ModelClient
 from orchestrator.settings import Config
 
@@ -77,12 +78,7 @@ class Clients:
             await client.aclose()
 
     def _make(self, kind: str) -> ModelClient:
-        key = self._environment.get("ANTHROPIC_API_KEY", "").strip()
-        if not key:
-            raise ConfigError(
-                "no key for the model's service",
-                hint="set ANTHROPIC_API_KEY, or try it without one: --model replay:FILE",
-            )
+        key = _key(self._environment)
         silence = self._config.model.silence_s
         url = self._environment.get("ANTHROPIC_BASE_URL", "")
         if kind == "anthropic_sdk":
@@ -92,3 +88,26 @@ class Clients:
         from orchestrator.models.messages import DEFAULT_URL, MessagesClient
 
         return MessagesClient(key=key, base_url=url or DEFAULT_URL, silence_s=silence)
+
+
+def batches_of(environment: Mapping[str, str]) -> MessageBatches:
+    """Return what sends and reads Message Batches.
+
+    Raises:
+        ConfigError: there is no key.
+    """
+    from orchestrator.models.anthropic_batches import AnthropicBatches
+
+    return AnthropicBatches(
+        key=_key(environment), base_url=environment.get("ANTHROPIC_BASE_URL", "") or None
+    )
+
+
+def _key(environment: Mapping[str, str]) -> str:
+    key = environment.get("ANTHROPIC_API_KEY", "").strip()
+    if not key:
+        raise ConfigError(
+            "no key for the model's service",
+            hint="set ANTHROPIC_API_KEY, or try it without one: --model replay:FILE",
+        )
+    return key

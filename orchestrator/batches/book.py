@@ -32,7 +32,7 @@ Heard = Callable[[NightEvent, NightView], Awaitable[None]]
 """Is told of each event of a night once it is on disk, and how the night stands after it."""
 
 
-async def _nobody(_: NightEvent, __: NightView) -> None:
+async def unheard(_: NightEvent, __: NightView) -> None:
     """Tell nobody."""
 
 
@@ -45,7 +45,7 @@ class NightBook:
         heard: is told of each event; what it raises is its own fault and changes nothing.
     """
 
-    def __init__(self, kept: KeptNight, view: NightView, heard: Heard = _nobody) -> None:
+    def __init__(self, kept: KeptNight, view: NightView, heard: Heard = unheard) -> None:
         self._kept = kept
         self._heard = heard
         self.view = view

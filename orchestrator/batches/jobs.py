@@ -18,10 +18,12 @@ class RunStanding:
     Attributes:
         state: ``none`` where there is no such run.
         spent_usd: what it has cost; a request whose reply never came counts.
+        spent_tokens: likewise.
     """
 
     state: str
     spent_usd: float = 0.0
+    spent_tokens: int = 0
 
     @property
     def is_there(self) -> bool:

@@ -1,0 +1,180 @@
+"""Whole nights: real repositories, sandboxes and journals, and a service over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.batches.nights import Expected
+from orchestrator.batches.shift import Shift
+from orchestrator.records import Limits
+from tests.batch_server import Batch, serve_batches
+from tests.runs.conftest import git
+from tests.runs.night_stage import SETTINGS, NightStage, Script, fates
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def nights(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NightStage]:
+    """A small repository, and a service whose batches end when they are looked at twice."""
+    repo = tmp_path / "wishes"
+    repo.mkdir()
+    (repo / "README.md").write_text("# Wishes\n", encoding="utf-8")
+    git(repo, "init", "--quiet", "--initial-branch=main")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message", "base")
+    config = tmp_path / "night.yaml"
+    config.write_text(SETTINGS, encoding="utf-8")
+    script = Script()
+    with serve_batches(answer=script, ends_at=2) as service:
+        for name in [one for one in os.environ if one.startswith("ANTHROPIC_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test-canary")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", service.url)
+        yield NightStage(repo, state, service, script, config)
+
+
+async def mixed(stage: NightStage, count: int, *, lane: str, parallel: int) -> None:
+    """Work through a night in which things go wrong in every way, and check each fate."""
+    stage.issues(count)
+    stage.script.fates = {
+        "2": "gate_failed",
+        "3": "refusal",
+        "4": "stuck",
+        "5": "storm",
+        "6": "vanishes",
+    }
+    stage.script.storms = {"5": 4}
+    night = stage.night(lane=lane, parallel=parallel)
+    stage.forget("6")
+    view = await stage.work(night)
+    found = fates(view)
+    stuck = found.pop("4")
+    assert stuck in {"not_done", "parked limit"}, view.issues
+    assert found == {
+        **{str(number): "done" for number in range(1, count + 1) if number not in {2, 3, 4, 6}},
+        "2": "not_done",
+        "3": "not_done",
+        "6": "vanished",
+    }
+    by_key = {key: one for (_, key), one in view.issues.items()}
+    assert {by_key[key].fate.status for key in "23"} == {"gate_failed", "needs_human"}  # type: ignore[union-attr]
+    if lane == "now":
+        assert [fate.kind for fate in by_key["5"].tries], "the storm was told as what it was"
+    done = [key for key, fate in found.items() if fate == "done"]
+    assert len(stage.branches()) == len(done)
+    assert view.complete is (stuck == "not_done")
+    total = sum(one.usd for one in view.issues.values())
+    assert total == pytest.approx(view.settled_usd)
+
+
+async def test_a_night_of_mixed_fates(nights: NightStage) -> None:
+    """Each issue gets the outcome that is its own; none stops another."""
+    await mixed(nights, 8, lane="now", parallel=4)
+
+
+async def test_a_night_of_mixed_fates_in_batches(nights: NightStage) -> None:
+    """The half-price lane changes nothing of what becomes of each issue."""
+    await mixed(nights, 8, lane="batches", parallel=8)
+    assert nights.service.batches
+    assert {batch for _, batch in nights.service.asked} == {True}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("lane", ["now", "batches"])
+async def test_forty_issues_of_mixed_fates(nights: NightStage, lane: str) -> None:
+    """The same with forty issues, forty at once."""
+    await mixed(nights, 40, lane=lane, parallel=40)
+
+
+async def test_batches_cost_half(nights: NightStage) -> None:
+    """The same work costs no more than 0.52 of what it costs in the usual way."""
+    nights.script.turns = 3
+    nights.issues(8)
+    whole = nights.night()
+    spent, counted = {}, {}
+    for lane, plan in (("now", whole.plan[:4]), ("batches", whole.plan[4:])):
+        before = nights.service.usd
+        view = await nights.work(nights.night(lane=lane, plan=plan))
+        assert set(fates(view).values()) == {"done"}
+        spent[lane] = nights.service.usd - before
+        counted[lane] = view.settled_usd
+    assert spent["batches"] <= 0.52 * spent["now"]
+    assert 0 < counted["batches"] <= 0.52 * counted["now"]
+
+
+@pytest.mark.parametrize("usd", [0.042, 0.05])
+async def test_a_ceiling_is_never_passed(nights: NightStage, usd: float) -> None:
+    """Whatever is planned, a night costs no more than it may; a higher ceiling lets it go on."""
+    nights.script.turns = 4
+    nights.issues(6)
+    night = nights.night(ceiling=Limits(usd=usd), expected=Expected(usd=0.01), parallel=3)
+    view = await nights.work(night)
+    kinds = fates(view)
+    assert 0 < view.settled_usd <= usd
+    assert view.hit_ceiling, kinds
+    assert not view.complete
+    assert {fate for fate in kinds.values() if fate.endswith("ceiling")}
+    view = await nights.resume(ceiling=Limits(usd=1.0))
+    assert set(fates(view).values()) == {"done"}
+    assert view.complete
+    assert set(nights.script.counted.values()) == {1}, "no reply was asked for twice"
+
+
+async def test_what_was_stopped_goes_on(nights: NightStage) -> None:
+    """A stop finishes turns; a resume does the rest, and repeats nothing."""
+    nights.script.turns = 3
+    nights.issues(5)
+    shifts: list[Shift] = []
+    calls = asyncio.get_running_loop().call_soon_threadsafe
+
+    def stop(_: str, turn: int) -> None:
+        if turn == 2:
+            calls(shifts[0].stop)
+
+    nights.script.on_answer = stop
+    view = await nights.work(nights.night(parallel=2), shifts.append)
+    assert "parked stopped" in fates(view).values()
+    assert "passed_over stopped" in fates(view).values()
+    assert view.stopping == "stopped"
+    nights.script.on_answer = lambda *_: None
+    view = await nights.resume()
+    assert set(fates(view).values()) == {"done"}
+    assert set(nights.script.counted.values()) == {1}
+
+
+async def test_what_waits_in_a_batch_is_left_there_by_a_stop(nights: NightStage) -> None:
+    """Nobody waits hours for a stop: the batch is there when the night goes on, and is paid once."""
+    nights.service.ends_at = None
+    nights.issues(3)
+    shifts: list[Shift] = []
+    calls = asyncio.get_running_loop().call_soon_threadsafe
+
+    def stop(_: Batch) -> None:
+        calls(shifts[0].stop)
+
+    nights.service.after_send = stop
+    view = await nights.work(nights.night(parallel=3, lane="batches"), shifts.append)
+    assert set(fates(view).values()) == {"parked stopped"}
+    nights.service.after_send = lambda _: None
+    nights.service.ends_at = 1
+    view = await nights.resume()
+    assert set(fates(view).values()) == {"done"}
+    assert set(nights.script.counted.values()) == {1}
+
+
+async def test_an_issue_whose_blocker_was_done_tonight_is_begun(nights: NightStage) -> None:
+    """The tracker still has the blocker open; what was done tonight counts."""
+    nights.issues(2)
+    path = nights.repo / "issues" / "2-wish.md"
+    path.write_text(path.read_text().replace("title:", "blocked_by: [1]\ntitle:"), encoding="utf-8")
+    night = nights.night()
+    plan = (night.plan[0], replace(night.plan[1], blocked_by=("1",)))
+    view = await nights.work(replace(night, plan=plan))
+    assert fates(view) == {"1": "done", "2": "done"}
