@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from orchestrator.asking import Asking, Ending
+from orchestrator.care import Care
 from orchestrator.events import (
     CallSummary,
     Cause,
     Event,
     ModelReplied,
+    Notice,
     Prompted,
     Signal,
     ToolOutput,
@@ -21,12 +23,21 @@ from orchestrator.events import (
 )
 from orchestrator.limits import Ledger
 from orchestrator.ports import Clock, Tools
-from orchestrator.session import Session, calls_of, words_of
+from orchestrator.session import Session, about_call, calls_of, words_of
 from orchestrator.transcript import encode_message, result_block, text_block
 from orchestrator_tools.contract import StateChange, ToolCall, ToolResult, ToolState, text_result
 
+if TYPE_CHECKING:
+    from orchestrator.shortening import Shortening
+    from orchestrator.stuck import Finding, Watch
+
 GO_ON = "Your reply was cut at its length limit. Go on where it stopped, in smaller steps."
 CUT_CALL = "This call was cut off or was not valid JSON, so it was not run. Make it again, smaller."
+
+STUCK_HINT = "say in the issue what it lacks, and run it again with --new"
+
+SMALL = 48 * 1024
+"""Bytes of a transcript that is not looked at: it is left as it is whatever the model."""
 
 Emit = Callable[..., Awaitable[None]]
 Show = Callable[[Signal], None]
@@ -43,6 +54,10 @@ class Snapshots(Protocol):
         """Wait until the last state is kept and journaled."""
         ...
 
+    def name(self) -> str:
+        """Return the name of the last state that was kept; equal names are equal states."""
+        ...
+
 
 class Agent:
     """Works turn by turn until the model is done or something stops it.
@@ -56,6 +71,7 @@ class Agent:
         notes: tells, once, what the model should know of its surroundings beside the results.
         emit: records events together; when it returns they are on disk.
         show: shows a signal; never waits.
+        care: looks after it.
         until: tells of a reply with calls whether it ends the work; then none of them is run.
     """
 
@@ -71,6 +87,7 @@ class Agent:
         emit: Emit,
         show: Show,
         clock: Clock,
+        care: Care,
         until: Callable[[ModelReplied], bool] = lambda _: False,
     ) -> None:
         self.session = session
@@ -83,6 +100,10 @@ class Agent:
         self._emit = emit
         self._show = show
         self._clock = clock
+        self._care = care
+        self._watch: Watch | None = None
+        self._shortening: Shortening | None = None
+        self._stuck: Ending | None = None
         specs = tools.specs()
         self._read_only = {spec.name for spec in specs if spec.effect == "none"}
         self._repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
@@ -95,6 +116,8 @@ class Agent:
         event = Prompted(self.session.name, self.session.turn, message, cause)
         self.session.apply(event)
         self._unrecorded.append(event)
+        if self._watch is not None:
+            self._watch.prompted(cause)
 
     async def run(self) -> Ending:
         """Go on until the work ends; everything that counts is recorded on the way."""
@@ -112,11 +135,63 @@ class Agent:
                 return Ending("finished", words_of(session.reply))
             await self._run_calls(session.reply)
             return None
+        if self._stuck is not None:
+            return self._stuck
         if session.final is not None:
-            return _ending_of(session.final)
+            return self._over(session.final)
         if session.cut:
             self.prompt(GO_ON, "continue")
-        return await self._asking.ask(self._record)
+        return await self._ask()
+
+    def _over(self, final: ModelReplied) -> Ending | None:
+        """Say what the last reply means; an agent that has done nothing is asked once more."""
+        ending = _ending_of(final)
+        if ending.kind == "finished" and self._watching().only_talked():
+            self.prompt(self._watching().talked, "stuck")
+            return None
+        return ending
+
+    async def _ask(self) -> Ending | None:
+        """Ask for the next reply, on a transcript that is short enough."""
+        session = self.session
+        ending = None
+        if session.full or session.transcript.size() >= SMALL:
+            ending = await self._shorter().before(self._record)
+        while ending is None:
+            ending = await self._asking.ask(self._record)
+            if ending is None:
+                self._replied()
+                return None
+            if ending.kind == "full":
+                ending = await self._shorter().exceeded(ending.error, self._record)
+        return ending
+
+    def _replied(self) -> None:
+        session = self.session
+        if session.reply is None:
+            self._judge(self._watching().said(session.turn - 1))
+
+    # -- going round in circles ------------------------------------------------------------
+
+    def _watching(self) -> Watch:
+        if self._watch is None:
+            self._watch = self._care.watch()
+        return self._watch
+
+    def _shorter(self) -> Shortening:
+        if self._shortening is None:
+            self._shortening = self._care.shortening(self._unrecorded.append)
+        return self._shortening
+
+    def _judge(self, found: Finding | None) -> str:
+        """Take note of repetition: return a word for the agent, or have the run end."""
+        if found is None:
+            return ""
+        self._show(Notice(found.evidence))
+        if not found.final:
+            return found.nudge
+        self._stuck = Ending("stuck", error=f"stuck: {found.evidence}", hint=STUCK_HINT)
+        return ""
 
     async def _record(self, *more: Event) -> None:
         events, self._unrecorded = [*self._unrecorded, *more], []
@@ -197,7 +272,11 @@ class Agent:
         ran: bool,
     ) -> None:
         blocks = [result_block(call.call_id, results[call.call_id][0]) for call in calls]
-        told = [note for note in (*self._notes(), self._ledger.notice()) if note]
+        watch = self._watching()
+        watch.tree(turn, self._snapshots.name())
+        took = [results[call.call_id][2].duration_s for call in calls]
+        nudge = self._judge(watch.returned(turn, calls, blocks, took=took))
+        told = [note for note in (*self._notes(), self._ledger.notice(), nudge) if note]
         blocks += [text_block(note) for note in told]
         seen: dict[str, str] = {}
         cwd = None
@@ -227,23 +306,7 @@ def _ending_of(reply: ModelReplied) -> Ending:
             return Ending("finished", words)
         case "refusal":
             return Ending("refused", words, error="the model refused to go on")
-        case "model_context_window_exceeded":
-            return Ending(
-                "failed",
-                words,
-                error="the transcript no longer fits the model's context window",
-                hint="split the issue into smaller ones",
-            )
         case other:
             return Ending(
                 "failed", words, error=f"the model stopped for an unknown reason: {other}"
             )
-
-
-def about_call(call: ToolCall) -> str:
-    """Say in a few words what a call does."""
-    for name in ("description", "command", "file_path", "pattern"):
-        value = call.arguments.get(name)
-        if isinstance(value, str) and value:
-            return " ".join(value.split())[:120]
-    return ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import anyio
 
-from orchestrator.errors import ModelError
+from orchestrator.cacheuse import CacheUse, expected_turns
+from orchestrator.errors import ModelError, TooLong
 from orchestrator.events import ModelReplied, RequestFailed, RequestIntended, Signal, Waiting
 from orchestrator.limits import Ledger, Reservation
 from orchestrator.ports import ModelClient
@@ -33,9 +34,13 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why an agent stopped, and its last words."""
+    """Why an agent stopped, and its last words.
 
-    kind: Literal["finished", "refused", "limit", "unavailable", "failed"]
+    Attributes:
+        kind: ``full`` where the service does not take the request because it is too long.
+    """
+
+    kind: Literal["finished", "refused", "limit", "unavailable", "failed", "full", "stuck"]
     words: str = ""
     error: str = ""
     hint: str = ""
@@ -51,6 +56,7 @@ class Asking:
         ledger: what may still be used up.
         emit: records events together; when it returns they are on disk.
         show: shows a signal; never waits.
+        cache: what the service is taken to have kept of the session's requests.
         patience: how failed attempts are repeated.
         dice: spreads the waits of many runs.
     """
@@ -64,6 +70,7 @@ class Asking:
         ledger: Ledger,
         emit: Record,
         show: Callable[[Signal], None],
+        cache: CacheUse,
         patience: Patience,
         dice: random.Random,
     ) -> None:
@@ -73,6 +80,7 @@ class Asking:
         self._ledger = ledger
         self._emit = emit
         self._show = show
+        self._cache = cache
         self._patience = patience
         self._dice = dice
 
@@ -87,7 +95,7 @@ class Asking:
             reached = self._ledger.reached()
             if reached:
                 return Ending("limit", error=f"{reached} was reached")
-            request = self._session.transcript.request(model=self._model, max_tokens=1)
+            request = self._request()
             reserved = self._ledger.reserve(request)
             if reserved is None and self._ledger.is_held_up(request):
                 self._show(Waiting("other runs have reserved what is left", 0.0))
@@ -100,6 +108,8 @@ class Asking:
             error = await self._attempt(request, reserved, record)
             if error is None:
                 return None
+            if isinstance(error, TooLong):
+                return Ending("full", error=str(error), hint=error.hint)
             failures += 1
             wait = self._wait_after(error, failures)
             if wait is None:
@@ -109,17 +119,35 @@ class Asking:
             self._show(Waiting(f"{error}", wait))
             await anyio.sleep(wait)
 
+    def _request(self) -> ModelRequest:
+        """Build the next request, with marks that last as long as is expected to pay."""
+        session = self._session
+        limit = self._ledger.limits.turns
+        left = None if limit is None else limit - self._ledger.turns
+        return session.transcript.request(
+            model=self._model,
+            max_tokens=1,
+            life=self._cache.sending(session.life, expected_turns(session.turn, left)),
+            previous=session.message_id if self._cache.diagnose else None,
+        )
+
     async def _attempt(
         self, request: ModelRequest, reserved: Reservation, record: Record
     ) -> ModelError | None:
         session, turn = self._session, self._session.turn
         attempt = session.attempts + 1
         intent = RequestIntended(
-            session.name, turn, attempt, reserved.usd, reserved.max_tokens, reserved.tokens
+            session.name,
+            turn,
+            attempt,
+            reserved.usd,
+            reserved.max_tokens,
+            reserved.tokens,
+            request.life,
         )
         session.apply(intent)
         await record(intent)
-        request = ModelRequest(request.model, reserved.max_tokens, request.head, request.messages)
+        request = replace(request, max_tokens=reserved.max_tokens)
         try:
             reply = await self._client.reply(request)
         except anyio.get_cancelled_exc_class():
@@ -148,6 +176,8 @@ class Asking:
             request_id=reply.request_id,
             broken_calls=reply.broken_calls,
             request_bytes=request.size(),
+            message_id=reply.message_id,
+            missed=self._cache.replied(self._session.turn, request, reply),
         )
         with anyio.CancelScope(shield=True):
             await self._emit(event)

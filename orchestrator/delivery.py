@@ -8,8 +8,9 @@ import anyio.to_thread
 
 from orchestrator.errors import DeliveryRefused
 from orchestrator.events import BranchIntended, BranchSet
-from orchestrator.records import Evidence, Finding, Issue, Outcome, Review, Verdict
+from orchestrator.records import Finding, Issue, Outcome, Review, Verdict
 from orchestrator.repository import Repository
+from orchestrator.stages import Evidence
 
 NOT_REVIEWED = "not reviewed: no second agent has looked at this"
 MARKS = {"passed": "passed", "failed": "FAILED", "not_executed": "not executed"}

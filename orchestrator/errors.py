@@ -161,6 +161,10 @@ class ModelRefused(ModelError):
     """The service refuses the request itself: key, model, size or form."""
 
 
+class TooLong(ModelRefused):
+    """The service does not take a request because it is longer than the model's window."""
+
+
 class MalformedReply(ModelError):
     """What arrived is not a reply: a broken stream, or one that ended too early."""
 

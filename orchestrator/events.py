@@ -12,6 +12,7 @@ from typing import Literal
 
 import orjson
 
+from orchestrator.contextevents import Compacted, ResultsCleared
 from orchestrator.deliveryevents import (
     AnswerIntended,
     BranchPushed,
@@ -37,7 +38,7 @@ BASE = "base"
 REVIEW = "review/"
 """Sessions of reviewers begin so; their number follows."""
 
-Cause = Literal["issue", "gates", "continue", "conflict", "review", "change"]
+Cause = Literal["issue", "gates", "continue", "conflict", "review", "change", "stuck"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Prompted:
 
     Attributes:
         cause: ``conflict`` where the moved base does not merge, ``review`` for a reviewer's
-            findings, ``change`` for what a reviewer is given to judge.
+            findings, ``change`` for what a reviewer is given to judge, ``stuck`` for a word to an
+            agent that does nothing.
     """
 
     session: str
@@ -85,7 +87,11 @@ class Prompted:
 
 @dataclass(frozen=True, slots=True)
 class RequestIntended:
-    """A request is about to be sent, with what it is taken to cost until it is settled."""
+    """A request is about to be sent, with what it is taken to cost until it is settled.
+
+    Attributes:
+        life: how long its cache marks ask to be kept.
+    """
 
     session: str
     turn: int
@@ -93,6 +99,7 @@ class RequestIntended:
     reserved_usd: float
     max_tokens: int
     reserved_tokens: int = 0
+    life: Literal["5m", "1h"] = "5m"
 
     @property
     def key(self) -> str:
@@ -125,6 +132,8 @@ class ModelReplied:
 
     Attributes:
         request_bytes: how large its request was; with it a later process reckons as this one did.
+        message_id: how the service names it.
+        missed: what its request did not find in the service's cache, and why; mostly empty.
     """
 
     session: str
@@ -136,6 +145,8 @@ class ModelReplied:
     request_id: str = ""
     broken_calls: tuple[str, ...] = ()
     request_bytes: int = 0
+    message_id: str = ""
+    missed: str = ""
 
     @property
     def key(self) -> str:
@@ -325,6 +336,8 @@ Event = (
     | RequestFailed
     | ModelReplied
     | ToolsReturned
+    | ResultsCleared
+    | Compacted
     | SnapshotTaken
     | Collected
     | BaseMerged

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from orchestrator.accounts import RUN, Account, Hold
+from orchestrator.contextevents import Compacted, ResultsCleared
 from orchestrator.events import (
     AUTHOR,
     Event,
@@ -252,6 +253,23 @@ class Ledger:
         """Book money and tokens for which no reply came."""
         self._settle(cost_usd, tokens)
 
+    def rewritten(self, same: int) -> None:
+        """Take note that of the last request only so many bytes are as they were."""
+        self._sent_bytes = min(self._sent_bytes, same)
+
+    def within(self, session: str) -> Ledger:
+        """Return an account for a request beside this one's turns, which pays here as well."""
+        beside = Ledger(
+            Limits(),
+            self._price,
+            max_output=self._max_output,
+            above=self,
+            session=session,
+            account=session,
+        )
+        beside._ratio, beside._sent_bytes = self._ratio, self._sent_bytes
+        return beside
+
     def _settle(self, usd: float, tokens: int, *, turns: int = 0) -> None:
         hold, self._hold = self._hold, None
         if hold is None:
@@ -319,7 +337,7 @@ class Ledger:
             self._largest_output = max(self._largest_output, event.usage.output_tokens)
 
     def _recount_notices(self, event: Event, limits: Limits) -> Limits:
-        """Remember what the model was told, and the limits that it was told of."""
+        """Remember what the model was told, of which limits, and what was rewritten since."""
         if isinstance(event, RunStarted):
             return event.run.limits
         if isinstance(event, RunResumed):
@@ -327,6 +345,8 @@ class Ledger:
             return event.run.limits
         if isinstance(event, ToolsReturned) and event.session == self._session:
             self._recount_told(event)
+        if isinstance(event, ResultsCleared | Compacted) and event.session == self._session:
+            self.rewritten(event.same)
         return limits
 
     def _recount_told(self, event: ToolsReturned) -> None:

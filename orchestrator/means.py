@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.accounts import Account
 from orchestrator.asking import Patience
+from orchestrator.care import CareMeans
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.prices import Model
@@ -62,6 +63,7 @@ class Means:
     patience: Patience
     pack_limit: int
     needs: Needs
+    care: CareMeans
     shared: Shared
     guidance: str
     notes: tuple[str, ...]

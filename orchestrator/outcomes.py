@@ -21,6 +21,8 @@ STATUS: dict[str, OutcomeStatus] = {
     "limit": "limit_reached",
     "unavailable": "unavailable",
     "failed": "failed",
+    "full": "failed",
+    "stuck": "needs_human",
 }
 """What the ends of an agent's work mean for the run."""
 

@@ -42,12 +42,14 @@ class Model:
     Attributes:
         price: None for an id that is not in the table.
         max_output: the most tokens of one reply.
+        context: the most tokens of one request with its reply; 0 where that is not known.
     """
 
     id: str
     price: Price | None
     max_output: int = DEFAULT_MAX_OUTPUT
     aliases: tuple[str, ...] = ()
+    context: int = 0
 
 
 @cache
@@ -66,6 +68,7 @@ def table() -> dict[str, Model]:
             ),
             max_output=row["max_output"],
             aliases=tuple(row.get("aliases", ())),
+            context=row.get("context", 0),
         )
         for name, row in data["models"].items()
     ]

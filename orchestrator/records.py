@@ -9,6 +9,7 @@ from orchestrator.amounts import Limits as Limits  # noqa: PLC0414 - told from h
 from orchestrator.amounts import RateNews
 from orchestrator.amounts import Usage as Usage  # noqa: PLC0414 - told from here too
 from orchestrator.pullrequests import Comment, Continued
+from orchestrator.stages import Evidence
 from orchestrator_tools.contract import Block
 
 OutcomeStatus = Literal[
@@ -139,12 +140,19 @@ class ModelRequest:
         max_tokens: the most that the reply may hold.
         head: the encoded ``system`` and ``tools`` members, without braces.
         messages: the encoded messages, in order, cache marks already in place.
+        length: bytes of head and messages, near enough, where whoever built it has counted.
+        life: how long its cache marks ask to be kept.
+        previous: id of the reply before this, empty where there is none, if the service is to say
+            why its cache missed; None asks nothing.
     """
 
     model: str
     max_tokens: int
     head: bytes
     messages: tuple[bytes, ...]
+    length: int = 0
+    life: Literal["5m", "1h"] = "5m"
+    previous: str | None = None
 
     def body(self) -> bytes:
         """Return the request body, byte for byte what is sent."""
@@ -152,6 +160,9 @@ class ModelRequest:
             b'"' + self.model.encode() + b'"',
             self.max_tokens,
         )
+        if self.previous is not None:
+            named = b'"%b"' % self.previous.encode() if self.previous else b"null"
+            front += b'"diagnostics":{"previous_message_id":%b},' % named
         return b"".join((front, self.head, b',"messages":[', b",".join(self.messages), b"]}"))
 
     def whole_body(self) -> bytes:
@@ -160,7 +171,8 @@ class ModelRequest:
 
     def size(self) -> int:
         """Return the number of bytes of head and messages."""
-        return len(self.head) + sum(len(message) + 1 for message in self.messages)
+        counted = self.length
+        return counted or len(self.head) + sum(len(message) + 1 for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,8 @@ class ModelReply:
         broken_calls: ids of tool calls that were cut or are not valid JSON: never run.
         price_share: what it costs, as a share of the usual price.
         rates: what the service said of its limits of rate.
+        message_id: how the service names it; plain letters, digits, ``_`` and ``-``, or empty.
+        cache_miss: why its cache could not be used, in the service's word; mostly empty.
     """
 
     blocks: tuple[Block, ...]
@@ -181,6 +195,8 @@ class ModelReply:
     broken_calls: tuple[str, ...] = ()
     price_share: float = 1.0
     rates: tuple[RateNews, ...] = ()
+    message_id: str = ""
+    cache_miss: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,25 +345,6 @@ class Review:
     commit: str = ""
     tree: str = ""
     base: str = ""
-
-
-StageName = Literal["read", "plan", "implement", "test", "gates", "review", "deliver"]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the runtime saw of one stage of the workflow.
-
-    Attributes:
-        seen: whether there is evidence.
-        required: whether a run without it is never done.
-        what: the evidence, or what is missing.
-    """
-
-    stage: StageName
-    seen: bool
-    required: bool
-    what: str
 
 
 @dataclass(frozen=True, slots=True)

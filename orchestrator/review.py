@@ -14,6 +14,7 @@ import anyio.to_thread
 from orchestrator import prompts, toolbox
 from orchestrator.agent import Agent
 from orchestrator.asking import Asking, Ending, Patience
+from orchestrator.care import Care, CareMeans
 from orchestrator.errors import ConfigError
 from orchestrator.events import (
     REVIEW,
@@ -88,6 +89,10 @@ class NoSnapshots:
     async def settled(self) -> None:
         """Do nothing."""
 
+    def name(self) -> str:
+        """Return nothing: there is no state."""
+        return ""
+
 
 class Reviewer:
     """Reviews the commits of one run.
@@ -102,6 +107,7 @@ class Reviewer:
         events: the run's events so far; it is looked at, never changed.
         emit: records events; when it returns they are on disk.
         show: shows a signal.
+        care: what its reviewers are looked after with.
         shared: what is shown of the user's own checkout.
     """
 
@@ -122,6 +128,7 @@ class Reviewer:
         clock: Clock,
         patience: Patience,
         dice: random.Random,
+        care: CareMeans,
         shared: Shared | None = None,
     ) -> None:
         self._run = run
@@ -138,6 +145,7 @@ class Reviewer:
         self._clock = clock
         self._patience = patience
         self._dice = dice
+        self._care = care
         self._shared = shared
 
     async def reviewed(self, work: Work, number: int) -> Review | Ending:
@@ -292,17 +300,33 @@ class Reviewer:
             session = Session.rebuilt(name, [opened], layout.workspace)
         if session is None:
             raise AssertionError("a session that was just opened is there")
-        return Agent(
-            session=session,
-            asking=Asking(
-                session=session,
+        cache = self._care.cache(self._means.model, self._clock)
+
+        def asking(of: Session, ledger: Ledger) -> Asking:
+            return Asking(
+                session=of,
                 model=self._means.model.id,
                 client=client,
-                ledger=account,
+                ledger=ledger,
                 emit=self._emit,
                 show=self._show,
+                cache=cache,
                 patience=self._patience,
                 dice=self._dice,
+            )
+
+        return Agent(
+            session=session,
+            asking=asking(session, account),
+            care=Care(
+                self._care,
+                session=session,
+                model=self._means.model,
+                ledger=account,
+                cache=cache,
+                asking=asking,
+                events=lambda: self._events,
+                writes=False,
             ),
             tools=tools,
             ledger=account,

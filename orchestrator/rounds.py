@@ -299,6 +299,7 @@ class Rounds:
             clock=means.clock,
             patience=means.patience,
             dice=means.dice,
+            care=means.care,
             shared=means.shared,
         )
 

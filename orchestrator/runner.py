@@ -12,6 +12,7 @@ import anyio.to_thread
 from orchestrator import prompts, toolbox, toolcode, toolserver, workspaces
 from orchestrator.agent import Agent
 from orchestrator.asking import Asking, Ending
+from orchestrator.care import Care
 from orchestrator.conclusion import Conclusion, Judged
 from orchestrator.errors import (
     JournalError,
@@ -43,6 +44,9 @@ from orchestrator.snapshots import ServerSnapshots
 from orchestrator.transcript import encode_head
 from orchestrator.workflow import Work
 from orchestrator.workspaces import Workspace
+
+WRITING = frozenset({"Write", "Edit", "Bash"})
+"""Tools of an agent that is there to change files."""
 
 UNCOMMITTED = "your uncommitted changes are not part of this run: it starts from the last commit"
 
@@ -227,17 +231,33 @@ class Runner:
         )
 
     def _agent(self, session: Session, snapshots: ServerSnapshots) -> Agent:
-        return Agent(
-            session=session,
-            asking=Asking(
-                session=session,
+        cache = self._means.care.cache(self._means.model, self._means.clock)
+
+        def asking(of: Session, ledger: Ledger) -> Asking:
+            return Asking(
+                session=of,
                 model=self._run.model,
                 client=self._means.client,
-                ledger=self._ledger,
+                ledger=ledger,
                 emit=self._emit,
                 show=self._show,
+                cache=cache,
                 patience=self._means.patience,
                 dice=self._means.dice,
+            )
+
+        return Agent(
+            session=session,
+            asking=asking(session, self._ledger),
+            care=Care(
+                self._means.care,
+                session=session,
+                model=self._means.model,
+                ledger=self._ledger,
+                cache=cache,
+                asking=asking,
+                events=lambda: self._events,
+                writes=bool(WRITING & set(self._permissions().names)),
             ),
             tools=PlacedTools(
                 toolbox.Toolbox(self._server, self._permissions()),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from orchestrator.contextevents import Compacted, ResultsCleared
 from orchestrator.events import (
     Event,
     ModelReplied,
@@ -15,8 +16,14 @@ from orchestrator.events import (
     ToolsReturned,
     TranscriptOpened,
 )
-from orchestrator.transcript import Transcript, count_blocks
+from orchestrator.transcript import Life, Transcript, count_blocks
 from orchestrator_tools.contract import Block, StateChange, ToolCall, ToolState
+
+FULL = "model_context_window_exceeded"
+"""Why a reply stops that fills the model's window; what it says counts."""
+
+Step = Prompted | ModelReplied | ToolsReturned | RequestIntended | ResultsCleared | Compacted
+"""Events that move a session on."""
 
 
 @dataclass(slots=True)
@@ -30,6 +37,12 @@ class Session:
         ran: the last turn that ran a call which cannot be repeated.
         attempts: attempts at the current turn's reply so far.
         cut: whether the last reply was cut and waits for a request to go on.
+        full: whether it was cut because the model's window was full.
+        asked: bytes of the last request that was answered.
+        prompt_tokens: tokens that it took.
+        message_id: how the service names the reply.
+        life: how long the cache marks of the last request asked to be kept.
+        compacted: the turn in which a summary last took the place of older ones.
     """
 
     name: str
@@ -41,6 +54,12 @@ class Session:
     ran: int = 0
     attempts: int = 0
     cut: bool = False
+    full: bool = False
+    asked: int = 0
+    prompt_tokens: int = 0
+    message_id: str = ""
+    life: Life = "5m"
+    compacted: int = 0
 
     @classmethod
     def rebuilt(cls, name: str, events: Sequence[Event], cwd: str) -> Session | None:
@@ -51,17 +70,25 @@ class Session:
         if head is None:
             return None
         session = cls(name=name, transcript=Transcript(head), tools=ToolState(cwd=cwd))
-        kinds = Prompted | ModelReplied | ToolsReturned | RequestIntended
         for event in events:
-            if isinstance(event, kinds) and event.session == name:
+            if isinstance(event, Step) and event.session == name:
                 session.apply(event)
         return session
 
-    def apply(self, event: Prompted | ModelReplied | ToolsReturned | RequestIntended) -> None:
+    def apply(self, event: Step) -> None:
         """Move on by one event."""
         match event:
             case RequestIntended():
                 self.attempts = event.attempt
+                self.life = event.life
+            case ResultsCleared():
+                self.full = False
+                for index, message in event.messages:
+                    self.transcript.replace(index, message)
+            case Compacted():
+                self.full = False
+                self.compacted = event.turn
+                self.transcript.restart(event.message, kept=event.kept)
             case Prompted():
                 self.transcript.append(event.message, blocks=count_blocks(event.message))
                 self.final = None
@@ -79,12 +106,15 @@ class Session:
 
     def _apply_reply(self, event: ModelReplied) -> None:
         blocks = count_blocks(event.message)
+        self.asked, self.prompt_tokens = self.transcript.size(), event.usage.prompt_tokens
+        self.message_id = event.message_id
+        self.full = event.stop_reason == FULL
         if blocks:
             self.transcript.append(event.message, blocks=blocks)
-        if event.stop_reason in {"tool_use", "max_tokens"} and calls_of(event):
+        if event.stop_reason in {"tool_use", "max_tokens", FULL} and calls_of(event):
             self.reply = event
             return
-        self.cut = event.stop_reason == "max_tokens"
+        self.cut = event.stop_reason in {"max_tokens", FULL}
         self.final = None if self.cut or event.stop_reason == "pause_turn" else event
         self.turn, self.attempts = event.turn + 1, 0
 
@@ -102,3 +132,12 @@ def words_of(reply: ModelReplied) -> str:
     """Return the text of a reply."""
     blocks: list[Block] = orjson.loads(reply.message)["content"]
     return "\n".join(str(one["text"]) for one in blocks if one.get("type") == "text").strip()
+
+
+def about_call(call: ToolCall) -> str:
+    """Say in a few words what a call does."""
+    for name in ("description", "command", "file_path", "pattern"):
+        value = call.arguments.get(name)
+        if isinstance(value, str) and value:
+            return " ".join(value.split())[:120]
+    return ""

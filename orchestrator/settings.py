@@ -38,6 +38,8 @@ class ModelPrice:
     """Dollars per million tokens out."""
     max_output: int = 32_000
     """The most tokens of one reply."""
+    context: int = 0
+    """The most tokens of one request with its reply; 0: the service is asked."""
     aliases: tuple[str, ...] = ()
 
 
@@ -52,6 +54,38 @@ class LimitSettings:
     """All that go in and out, also those that are read from a cache."""
     tools: int | None = None
     """Commands that run at once: calls of Bash, and gates; others wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class StuckSettings:
+    """How much repetition ends a run; at half of each the agent is told. 0 switches one off."""
+
+    same: int = 5
+    """The same call with the same result, turn after turn; four times that while it waits."""
+    cycles: int = 5
+    """The same two to four turns over and over."""
+    errors: int = 6
+    """The same error again, while no file changes."""
+    idle_turns: int = 80
+    """Turns in which no file changes, of an agent that is there to change some."""
+    talk: int = 4
+    """Replies in a row that use no tool and do not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSettings:
+    """What becomes of a transcript that grows."""
+
+    clear: bool = True
+    """Whether old tool results are left out where that costs less than sending them on."""
+    compact: bool = True
+    """Whether the model may be asked for a summary that stands for older turns."""
+    full: float = 0.8
+    """Share of the model's window at which something is done, whatever it costs."""
+    cache_marks: Literal["auto", "5m", "1h"] = "auto"
+    """How long the service is asked to keep what was sent; ``auto`` takes what costs less."""
+    diagnose: bool | None = None
+    """Whether the service is asked why its cache missed; unless said, only at its own address."""
 
 
 Backend = Literal["auto", "bubblewrap", "landlock", "container", "external", "none"]
@@ -371,6 +405,8 @@ class Config:
     model: ModelSettings = field(default_factory=ModelSettings)
     models: Mapping[str, ModelPrice] = field(default_factory=dict)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    stuck: StuckSettings = field(default_factory=StuckSettings)
+    context: ContextSettings = field(default_factory=ContextSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     gates: GateSettings = field(default_factory=GateSettings)
     review: ReviewSettings = field(default_factory=ReviewSettings)
@@ -399,6 +435,7 @@ class Config:
                 id=name,
                 price=with_cache_rates(row.input, row.output),
                 max_output=row.max_output,
+                context=row.context,
                 aliases=row.aliases,
             )
             for name, row in self.models.items()

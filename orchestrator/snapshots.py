@@ -132,9 +132,12 @@ class ServerSnapshots:
         self._problem: Exception | None = None
         self._owed = 0
         self._notes: list[str] = []
+        self._name = ""
 
     def resume(self, session: Session, events: Sequence[Event]) -> None:
         """Take up a snapshot that an earlier process owed."""
+        names = [e.snapshot for e in events if isinstance(e, SnapshotTaken)]
+        self._name = names[-1] if names else ""
         taken = max((e.turn for e in events if isinstance(e, SnapshotTaken)), default=0)
         self._owed = session.ran if session.ran > taken else 0
         for number, event in enumerate(events):
@@ -163,6 +166,10 @@ class ServerSnapshots:
         if self._problem is not None:
             raise self._problem
 
+    def name(self) -> str:
+        """Return the name of the last state that was kept; equal names are equal states."""
+        return self._name
+
     def notes(self) -> list[str]:
         """Return what the model should be told, once."""
         notes, self._notes = self._notes, []
@@ -185,6 +192,7 @@ class ServerSnapshots:
             # On disk before it can be told: what a kill cuts off is told by who goes on.
             await self._emit(SnapshotTaken(AUTHOR, turn, str(said["snapshot"]), tuple(notes)))
             self._notes += notes
+            self._name = str(said["snapshot"])
         except OrchestratorError as error:
             self._problem = error
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -11,6 +11,13 @@ from orchestrator.records import ModelRequest
 from orchestrator_tools.contract import Block, ToolResult, ToolSpec
 
 CACHE_MARK = b',"cache_control":{"type":"ephemeral"}'
+LONG_MARK = b',"cache_control":{"type":"ephemeral","ttl":"1h"}'
+"""Keeps what stands before it for an hour; the service wants such marks before shorter ones."""
+
+REPLY = b'{"role":"assistant"'
+"""How the encoded message of a reply begins."""
+
+Life = Literal["5m", "1h"]
 MARK_EVERY = 15
 """Blocks between two marks: the service looks back 20 for an earlier one.
 
@@ -31,6 +38,12 @@ class Transcript:
         self.head = head
         self._messages: list[bytes] = []
         self._blocks: list[int] = []
+        self._size = len(head)
+
+    @property
+    def messages(self) -> Sequence[bytes]:
+        """Return the messages as they are kept, without marks."""
+        return self._messages
 
     def __len__(self) -> int:
         """Return the number of messages."""
@@ -40,18 +53,54 @@ class Transcript:
         """Add an encoded message of so many blocks."""
         self._messages.append(message)
         self._blocks.append(blocks)
+        self._size += len(message) + 1
+
+    def replace(self, index: int, message: bytes) -> None:
+        """Put another message of as many blocks in a message's place."""
+        self._size += len(message) - len(self._messages[index])
+        self._messages[index] = message
+
+    def restart(self, message: bytes, *, kept: int) -> None:
+        """Begin with another message, and go on with so many of the latest."""
+        tail = len(self._messages) - kept
+        self._messages = [message, *self._messages[tail:]]
+        self._blocks = [count_blocks(message), *self._blocks[tail:]]
+        self._size = len(self.head) + sum(len(one) + 1 for one in self._messages)
+
+    def copy(self) -> Transcript:
+        """Return a transcript that goes on from here by itself."""
+        other = Transcript(self.head)
+        other._messages, other._blocks = list(self._messages), list(self._blocks)
+        other._size = self._size
+        return other
 
     def size(self) -> int:
-        """Return the bytes of the next request, near enough."""
-        return len(self.head) + sum(map(len, self._messages))
+        """Return the bytes of the next request, near enough; counted as it grows."""
+        return self._size
 
-    def request(self, *, model: str, max_tokens: int) -> ModelRequest:
-        """Build the next request; earlier messages keep their bytes."""
+    def request(
+        self, *, model: str, max_tokens: int, life: Life = "5m", previous: str | None = None
+    ) -> ModelRequest:
+        """Build the next request; earlier messages keep their bytes.
+
+        Args:
+            model: the full id.
+            max_tokens: the most that the reply may hold.
+            life: how long the service is asked to keep what it is sent.
+            previous: what ``ModelRequest.previous`` says.
+        """
         messages = list(self._messages)
         for index in self._marked():
-            messages[index] = mark(messages[index])
+            messages[index] = mark(messages[index], life)
+        head = self.head if life == "5m" else self.head.replace(CACHE_MARK, LONG_MARK, 1)
         return ModelRequest(
-            model=model, max_tokens=max_tokens, head=self.head, messages=tuple(messages)
+            model=model,
+            max_tokens=max_tokens,
+            head=head,
+            messages=tuple(messages),
+            length=self._size,
+            life=life,
+            previous=previous,
         )
 
     def _marked(self) -> list[int]:
@@ -68,16 +117,16 @@ class Transcript:
         return found
 
 
-def mark(message: bytes) -> bytes:
+def mark(message: bytes, life: Life = "5m") -> bytes:
     """Put a cache mark on the last block of an encoded message, if that block may carry one."""
     if not message.endswith(b"}]}") or _ends_in_thinking(message):
         return message
-    return message[:-3] + CACHE_MARK + message[-3:]
+    return message[:-3] + (CACHE_MARK if life == "5m" else LONG_MARK) + message[-3:]
 
 
 def _ends_in_thinking(message: bytes) -> bool:
     """Tell whether the last block is a thinking block, which cannot carry a mark."""
-    if not message.startswith(b'{"role":"assistant"'):
+    if not message.startswith(REPLY):
         return False
     last = orjson.loads(message)["content"][-1]
     return last.get("type") in {"thinking", "redacted_thinking"}

@@ -23,8 +23,9 @@ from orchestrator.events import (
     Reviewed,
     RunStarted,
 )
-from orchestrator.records import Evidence, Review, Verdict
+from orchestrator.records import Review, Verdict
 from orchestrator.session import words_of
+from orchestrator.stages import Evidence
 
 WORDS = 100
 """Characters of an agent's own words that are shown as its plan."""

@@ -16,6 +16,7 @@ import orjson
 from orchestrator import prices, prompts
 from orchestrator.accounts import Account
 from orchestrator.asking import Patience
+from orchestrator.assembly.caring import care_of
 from orchestrator.assembly.clients import REPLAY, Clients
 from orchestrator.assembly.delivering import delivery_of, require_base
 from orchestrator.assembly.launching import require_tools
@@ -249,6 +250,7 @@ class RepositoryPlans:
             ),
             pack_limit=settings.workspace.pack_limit_mb * 1024 * 1024,
             needs=self._needs(),
+            care=care_of(settings, self._environment, self._state),
             shared=self._shared(run, show),
             guidance=self._guidance,
             notes=self._notes(),

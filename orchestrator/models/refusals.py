@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import orjson
 
-from orchestrator.errors import ConfigError, ModelError, ModelOverloaded, ModelRefused
+from orchestrator.errors import ConfigError, ModelError, ModelOverloaded, ModelRefused, TooLong
+
+TOO_LONG = re.compile(
+    r"prompt is too long|exceed\w*[ _]context|context (window|length|limit)|too many tokens"
+    r"|request_too_large|maximum context",
+    re.IGNORECASE,
+)
+"""How services say that a request is longer than the model's window."""
 
 RETRYABLE = {408, 409, 429}
 HINTS = {
@@ -46,6 +54,8 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes) -> ModelErro
         return ModelOverloaded(text, retryable=retryable, retry_after=_retry_after(headers))
     if retryable:
         return ModelError(text, retryable=True, retry_after=_retry_after(headers))
+    if status in {400, 413} and TOO_LONG.search(said):
+        return TooLong(text, hint="split the issue into smaller ones")
     return ModelRefused(text, mendable=status in HINTS, hint=HINTS.get(status, ""))
 
 

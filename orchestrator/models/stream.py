@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ EVENT_LIMIT = 32 * 1024 * 1024
 """Bytes of one event; what is larger is no reply of this service."""
 
 KEY_ORDER = ("type", "id", "name", "input", "thinking", "signature", "text", "citations", "data")
+MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OVERLOADED = {"overloaded_error", "rate_limit_error"}
 PASSING = OVERLOADED | {"api_error", "timeout_error", "internal_server_error"}
 
@@ -65,6 +67,8 @@ class Accumulator:
         self._closed: set[int] = set()
         self._usage: dict[str, Any] = {}
         self._stop_reason: str | None = None
+        self._message_id = ""
+        self._cache_miss = ""
         self.started = False
         self.finished = False
 
@@ -86,8 +90,10 @@ class Accumulator:
             elif kind == "message_start":
                 self.started = True
                 self._usage |= event["message"].get("usage") or {}
+                self._about(event["message"])
             elif kind == "message_delta":
                 self._stop_reason = event["delta"].get("stop_reason") or self._stop_reason
+                self._about(event["delta"])
                 self._usage |= {
                     k: v for k, v in (event.get("usage") or {}).items() if v is not None
                 }
@@ -99,6 +105,16 @@ class Accumulator:
             ) from None
         if kind == "error":
             raise _reported(event.get("error"), started=self.started)
+
+    def _about(self, said: Mapping[str, Any]) -> None:
+        """Note a message's name, and what the service says of its cache."""
+        name = said.get("id")
+        if isinstance(name, str) and MESSAGE_ID.fullmatch(name):
+            self._message_id = name
+        found = said.get("diagnostics")
+        reason = found.get("cache_miss_reason") if isinstance(found, dict) else None
+        if isinstance(reason, dict) and MESSAGE_ID.fullmatch(str(reason.get("type"))):
+            self._cache_miss = str(reason["type"])
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> None:
         block = self._blocks[index]
@@ -128,6 +144,8 @@ class Accumulator:
             usage=usage_of(self._usage),
             request_id=request_id,
             broken_calls=tuple(broken),
+            message_id=self._message_id,
+            cache_miss=self._cache_miss,
         )
 
     def _block(self, index: int, broken: list[str]) -> Block | None:

@@ -7,6 +7,7 @@ from typing import TextIO
 
 import orjson
 
+from orchestrator.contextevents import Compacted, ResultsCleared, told
 from orchestrator.deliveryevents import (
     AnswerIntended,
     BranchPushed,
@@ -93,8 +94,9 @@ class TerminalSink:
                 ]
             case RunResumed(run=run):
                 text = self._styled(line(f"run {run.run_id} goes on"), "bold")
-            case ModelReplied():
-                text = self._turn(event)
+            case ModelReplied(missed=missed):
+                missing = [self._styled(f"  cache: {line(missed, 150)}", "dim")] if missed else []
+                return [self._turn(event), *missing]
             case ToolStarted(tool=tool, about=about):
                 text = f"  {line(tool):<5} {line(about, 90)}"
             case Collected() | BaseMerged() | GateJudged() | Reviewed():
@@ -103,7 +105,15 @@ class TerminalSink:
                 text = f"branch {line(branch)}"
             case BranchPushed() | PullRequestSet() | IssueMoved() | IssueCommented():
                 text = _delivered(event)
-            case RequestFailed() | Waiting() | Notice() | EgressDecided() | WorkspaceSetUp():
+            case (
+                RequestFailed()
+                | Waiting()
+                | Notice()
+                | EgressDecided()
+                | WorkspaceSetUp()
+                | ResultsCleared()
+                | Compacted()
+            ):
                 text = self._styled(line(_told(event), 160), "dim")
             case _:
                 _untold(event)
@@ -210,7 +220,15 @@ def _of_merge(event: BaseMerged) -> str:
     return f"{base}, and cannot be merged: {event.error}"
 
 
-def _told(event: RequestFailed | Waiting | Notice | EgressDecided | WorkspaceSetUp) -> str:
+def _told(
+    event: RequestFailed
+    | Waiting
+    | Notice
+    | EgressDecided
+    | WorkspaceSetUp
+    | ResultsCleared
+    | Compacted,
+) -> str:
     match event:
         case EgressDecided(host=host, port=port):
             refused = "" if event.allowed else f" refused: {event.reason}"
@@ -224,4 +242,6 @@ def _told(event: RequestFailed | Waiting | Notice | EgressDecided | WorkspaceSet
             text = f"trying again in {seconds:.1f} s" if seconds else f"waiting: {reason}"
         case Notice(text=said):
             text = said
+        case ResultsCleared() | Compacted():
+            text = told(event)
     return text

@@ -25,7 +25,8 @@ from orchestrator.batches.nights import (
     Wanted,
 )
 from orchestrator.batches.report import NightReport, reported
-from orchestrator.records import DiffStat, Evidence, Finding, Limits, Outcome, Review, Usage
+from orchestrator.records import DiffStat, Finding, Limits, Outcome, Review, Usage
+from orchestrator.stages import Evidence
 from tests.builders import a_verdict, an_outcome
 
 REPO = "/repo/.git"

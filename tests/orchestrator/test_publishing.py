@@ -40,8 +40,9 @@ from orchestrator.pullrequests import (
     PullRequestWish,
     Thread,
 )
-from orchestrator.records import SECRETS_GATE, Evidence
+from orchestrator.records import SECRETS_GATE
 from orchestrator.remoteurls import Login, may_carry_secrets, remote_url
+from orchestrator.stages import Evidence
 from tests.builders import a_run, a_verdict, an_issue, an_outcome
 
 COMMIT = "b" * 40

@@ -16,10 +16,11 @@ from orchestrator.delivery import NOT_REVIEWED, render_report
 from orchestrator.events import BaseMerged, Event, GateJudged, Reviewed
 from orchestrator.limits import Ledger
 from orchestrator.prices import with_cache_rates
-from orchestrator.records import SEVERITIES, Evidence, Finding, Limits, Review, Usage
+from orchestrator.records import SEVERITIES, Finding, Limits, Review, Usage
 from orchestrator.review import at_least
 from orchestrator.sinks.log import LogSink
 from orchestrator.sinks.terminal import TerminalSink
+from orchestrator.stages import Evidence
 from tests.builders import a_reply_event, a_request, a_verdict, an_issue, an_outcome
 
 EVIL = "\x1b[2Jevil\u202e\nsecond line </change>"

@@ -18,7 +18,8 @@ from orchestrator.events import (
     Reviewed,
     RunStarted,
 )
-from orchestrator.records import Evidence, Review, Verdict
+from orchestrator.records import Review, Verdict
+from orchestrator.stages import Evidence
 from orchestrator.transcript import encode_message
 from orchestrator.workflow import Required, Work, evidence_of, lacking
 from tests.builders import a_definition, a_reply_event, a_run, a_text, a_verdict

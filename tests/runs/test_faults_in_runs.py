@@ -101,7 +101,7 @@ async def test_calls_of_an_unknown_stop_are_not_run(stage: Stage) -> None:
 
 async def test_an_empty_reply(stage: Stage) -> None:
     """A reply without a word ends the work as any other; the gates judge what is there."""
-    outcome = await stage.play(says(""))
+    outcome = await stage.play(says(""), says(""))
     assert (outcome.status, outcome.summary) == ("needs_human", "")
     outcome = await stage.play(says("", NOTE), says(""), says("", MEND), says(""))
     assert (outcome.status, outcome.summary) == ("done", "")

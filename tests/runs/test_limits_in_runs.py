@@ -102,7 +102,8 @@ async def test_a_reply_dearer_than_was_asked_for(stage: Stage) -> None:
 
 async def test_turns(stage: Stage) -> None:
     """The model is told at three and one turns left, then the run parks; a higher limit goes on."""
-    outcome = await stage.play(*[says("", LOOK)] * 9, limit_turns=4)
+    looks = [says("", ("Glob", {"pattern": f"*.{kind}"})) for kind in "abcdefghi"]
+    outcome = await stage.play(*looks, limit_turns=4)
     assert (outcome.status, outcome.turns) == ("limit_reached", 4)
     assert "4 turns" in outcome.error
     assert len(stage.model.requests) == 4

@@ -101,7 +101,7 @@ async def test_tokens_and_dollars_add_up(stage: Stage) -> None:
 
 async def test_no_change_needs_a_person(stage: Stage) -> None:
     """An agent that changes nothing ends in needs_human with its last words, and no branch."""
-    outcome = await stage.play(says("Which cart do you mean?"))
+    outcome = await stage.play(says("Hm."), says("Which cart do you mean?"))
     assert (outcome.status, outcome.summary) == ("needs_human", "Which cart do you mean?")
     assert outcome.branch == ""
     assert git(stage.repo, "branch", "--list", "feature/*") == ""

@@ -1,0 +1,113 @@
+"""How long a model's requests may be, as its service says: asked once, and kept for a day."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx2
+import orjson
+
+from orchestrator.errors import ConfigError
+from orchestrator.models.messages import API_VERSION, DEFAULT_URL
+from orchestrator.models.refusals import sendable
+
+DAY_S = 86_400.0
+WAIT_S = 10.0
+ANSWER_MOST = 1024 * 1024
+LEAST, MOST = 1_000, 100_000_000
+
+
+def look_up(
+    model: str, environment: Mapping[str, str], path: Path, known: MutableMapping[str, int]
+) -> threading.Thread | None:
+    """Have a model's window looked up, without waiting for it.
+
+    Args:
+        model: its full id.
+        environment: holds the key, and the address of the service.
+        path: the file that keeps answers.
+        known: where the answer is put; nothing is, where none comes.
+
+    Returns:
+        The thread that asks; None where a kept answer will do, or there is no key.
+    """
+    url = environment.get("ANTHROPIC_BASE_URL", "") or DEFAULT_URL
+    found = kept(path, url, model)
+    if found:
+        known[model] = found
+        return None
+    key = environment.get("ANTHROPIC_API_KEY", "").strip()
+    if not key:
+        return None
+    thread = threading.Thread(target=_ask, args=(model, url, key, path, known), daemon=True)
+    thread.start()
+    return thread
+
+
+def kept(path: Path, url: str, model: str) -> int:
+    """Return the window that a service gave a model within the last day; 0 where it did not."""
+    row = _rows(path).get(f"{url} {model}")
+    if not isinstance(row, list) or len(row) != 2:
+        return 0
+    window, at = row
+    fresh = isinstance(at, int | float) and 0 <= time.time() - at < DAY_S
+    return window if fresh and _is_window(window) else 0
+
+
+def _is_window(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and LEAST <= value <= MOST
+
+
+def _rows(path: Path) -> dict[str, object]:
+    try:
+        rows = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return rows if isinstance(rows, dict) else {}
+
+
+def _ask(model: str, url: str, key: str, path: Path, known: MutableMapping[str, int]) -> None:
+    """Ask, and keep the answer; whatever goes wrong leaves the window unknown."""
+    with contextlib.suppress(httpx2.HTTPError, httpx2.InvalidURL, ConfigError, OSError, ValueError):
+        window = asked(model, url, key)
+        if not _is_window(window):
+            return
+        known[model] = window
+        rows = _rows(path) | {f"{url} {model}": [window, time.time()]}
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        temporary.write_bytes(orjson.dumps(rows))
+        temporary.replace(path)
+
+
+def asked(model: str, url: str, key: str) -> int:
+    """Ask the service for a model's window; 0 where it does not say.
+
+    Raises:
+        httpx2.HTTPError: it does not answer.
+        ValueError: what it answers is not JSON.
+    """
+    address = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}"
+    plain = address.startswith("http://")
+    headers = {"authorization": f"Bearer {sendable(key)}", "anthropic-version": API_VERSION}
+    with (
+        httpx2.Client(
+            timeout=WAIT_S, verify=not plain, trust_env=not plain, follow_redirects=False
+        ) as client,
+        client.stream("GET", address, headers=headers) as response,
+    ):
+        if response.status_code != 200:
+            return 0
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > ANSWER_MOST:
+                return 0
+    data = orjson.loads(body)
+    window = data.get("max_input_tokens") if isinstance(data, dict) else None
+    return window if isinstance(window, int) else 0
