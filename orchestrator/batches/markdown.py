@@ -11,8 +11,12 @@ from orchestrator.batches.words import dollars, seconds, usd_range
 from orchestrator.calm import calm
 from orchestrator.prompts import cleaned
 
-MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~<>&$:-])")
-"""What Markdown and its readers give a meaning to."""
+MARKS = re.compile(r"([\\`*_\[\]|~<>&$])")
+"""What Markdown and its readers give a meaning to, wherever it stands."""
+FIRST = re.compile(r"^([-+=#]|\d{1,9}(?=[.)]))")
+"""What has one at the beginning of a line alone."""
+LINKING = re.compile(r"(?i)://|\bwww\.")
+"""What some readers make a link of."""
 HEAD = ("Issue", "Outcome", "Agent", "Dollars", "Expected", "Turns", "Cache", "Time", "Change",
         "Where")  # fmt: skip
 NUMBERS = frozenset({"Dollars", "Expected", "Turns", "Cache", "Time"})
@@ -41,13 +45,19 @@ def said(text: str, limit: int = 300) -> str:
     """Return text of anybody as one line of Markdown that means nothing but itself."""
     flat = " ".join(cleaned(text).split())
     short = flat if len(flat) <= limit else f"{flat[:limit]}\N{HORIZONTAL ELLIPSIS}"
-    return MARKS.sub(_spelled, calm(short))
+    marked = MARKS.sub(_spelled, calm(short))
+    marked = LINKING.sub(lambda found: _entities(found[0]), marked)
+    return FIRST.sub(lambda found: _entities(found[0]), marked)
 
 
 def _spelled(mark: re.Match[str]) -> str:
     """Return a mark so that it is only shown: HTML's own as entities, others after a backslash."""
-    entities = {"<": "&lt;", ">": "&gt;", "&": "&amp;", ":": "&#58;"}
-    return entities.get(mark[1], f"\\{mark[1]}")
+    return _entities(mark[1]) if mark[1] in "<>&" else f"\\{mark[1]}"
+
+
+def _entities(text: str) -> str:
+    """Return text in which every character that is no letter is spelled by its number."""
+    return "".join(one if one.isalpha() else f"&#{ord(one)};" for one in text)
 
 
 def _summary(night: NightReport, zone: tzinfo | None) -> list[str]:
@@ -65,7 +75,7 @@ def _summary(night: NightReport, zone: tzinfo | None) -> list[str]:
     if night.turns.batches:
         turns = night.turns
         rows.append(f"{turns.batches} batches of {turns.requests} requests, {turns.failed} failed")
-    return [f"- {one}" for one in rows]
+    return [f"- {one}" for one in [*rows, *map(said, night.notes)]]
 
 
 def _row(*cells: str) -> str:

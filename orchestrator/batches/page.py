@@ -111,6 +111,7 @@ def _header(night: NightReport, name: str, zone: tzinfo | None) -> Html:
         "header",
         tag("h1", name),
         tag("p", f"{moment(night.began, zone)} to {ended}. {standing}{reason}"),
+        [tag("p", tag("strong", note)) for note in night.notes],
         tag("p", theirs(f"{night.wanted}; in {', '.join(night.repos)}", limit=600), class_="soft"),
     )
 

@@ -86,6 +86,7 @@ class IssueReport:
         why: why it ended so, as far as there is more to say.
         hint: what a person can do next.
         tries: what became of earlier tries, oldest first.
+        scripted: its replies were played from a recording.
         cache_share: of its prompts' tokens, how many were read from the cache; None without any.
         wall_s: seconds of work, all tries together.
     """
@@ -122,6 +123,7 @@ class IssueReport:
     reviews: tuple[str, ...]
     evidence: tuple[str, ...]
     notes: tuple[str, ...]
+    scripted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,10 @@ class NightReport:
 
     Attributes:
         form: of this data.
+        hit_ceiling: whether the ceiling kept an issue from being begun or ended.
         standing: ``running`` where no end is recorded: it works, or was killed.
         counted: how many issues had each fate, in words.
+        notes: what has to be known beside the numbers.
         forecast: what all of the plan was expected to take.
     """
 
@@ -150,6 +154,7 @@ class NightReport:
     night: str
     standing: Literal["running", "complete", "unfinished"]
     stopped_by: str
+    hit_ceiling: bool
     repos: tuple[str, ...]
     began: float
     ended: float | None
@@ -192,6 +197,7 @@ def reported(
         night=view.night.night,
         standing=_standing(view),
         stopped_by=view.stopping,
+        hit_ceiling=view.hit_ceiling,
         repos=tuple(site.top for site in view.night.sites),
         began=view.began,
         ended=end,
@@ -208,7 +214,16 @@ def reported(
         forecast=together(view.night.plan, view.night.parallel),
         turns=_turns(view),
         issues=issues,
+        notes=_notes(issues),
     )
+
+
+def _notes(issues: tuple[IssueReport, ...]) -> tuple[str, ...]:
+    """Return what has to be known beside the numbers."""
+    scripted = sum(one.scripted for one in issues)
+    if not scripted:
+        return ()
+    return (f"{scripted} runs were played from a recording: no model was asked for them",)
 
 
 def cache_share(usage: Usage) -> float | None:
@@ -318,6 +333,7 @@ def _issue(view: IssueView, outcomes: Mapping[str, Outcome], bars: tuple[Bar, ..
         ),
         evidence=tuple(evidence_line(one) for one in known.evidence),
         notes=known.notes,
+        scripted=known.scripted,
     )
 
 
@@ -331,6 +347,8 @@ def _details(state: VerdictState, details: str) -> str:
 
 def _why(planned: Planned, fate: Fate | None, outcome: Outcome | None) -> str:
     """Return why an issue ended so: what the night says, and what its run says beside it."""
+    if fate is not None and fate.kind == "done":
+        return ""  # what its agent says stands by itself
     told = why_words(fate)
     error = outcome.error if outcome is not None else ""
     if error and error not in told:

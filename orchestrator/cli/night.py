@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import click
 
 from orchestrator import config as configuration
 from orchestrator.assembly.nightplans import NightWish, plan_night
-from orchestrator.batches.nights import LaneName, Wanted
+from orchestrator.assembly.nights import Nights
+from orchestrator.batches.nights import LaneName, Night, Wanted
 from orchestrator.batches.planning import NightPlan
+from orchestrator.batches.report import NightReport
+from orchestrator.batches.shift import Shift
 from orchestrator.batches.until import moment
 from orchestrator.batches.wanted import keys_of
+from orchestrator.batches.words import dollars, seconds, usd_range
+from orchestrator.cli.ending import EXIT
+from orchestrator.cli.nightplan import summed
+from orchestrator.cli.nightreport import rendered, report_of
+from orchestrator.cli.nightshow import COLUMNS, NightShow
+from orchestrator.cli.running import may_colour
+from orchestrator.cli.stopping import INTERRUPTED
 from orchestrator.config import state_folder
-from orchestrator.errors import ConfigError, RepositoryRefused
+from orchestrator.errors import RepositoryRefused
 from orchestrator.records import Limits
 from orchestrator.repository import locate
 from orchestrator.settings import BatchSettings
+from orchestrator.sinks.plain import line
+
+Opening = Callable[[Nights], AbstractAsyncContextManager[Shift]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +83,29 @@ def begin(order: NightOrder) -> int:
     """
     wish, until = wish_of(order, time.time())
     plan = anyio.run(_planned, wish, order.state_folder())
-    if order.dry_run:
+    if order.dry_run or not plan.plan:
         show(plan, wish, order)
         return 0
-    raise ConfigError(f"a batch cannot be begun yet: {until}", hint="look at it with --dry-run")
+    for told in summed(plan, ceiling_usd=wish.ceiling.usd, parallel=wish.parallel):
+        click.echo(told, err=True)
+    for left in plan.not_planned:
+        click.echo(f"{line(left.issue, 40)} is not planned: {line(left.why, 200)}", err=True)
+    night = Night(
+        night="",
+        sites=plan.sites,
+        wanted=wish.wanted,
+        plan=plan.plan,
+        ceiling=wish.ceiling,
+        per_issue=wish.per_issue,
+        parallel=wish.parallel,
+        until=until,
+        lane=wish.lane,
+    )
+    return work(order, lambda nights: nights.begun(night))
+
+
+async def _planned(wish: NightWish, state: Path) -> NightPlan:
+    return await plan_night(wish, state=state)
 
 
 def resume(batch: str, order: NightOrder) -> int:
@@ -78,11 +114,153 @@ def resume(batch: str, order: NightOrder) -> int:
     Raises:
         OrchestratorError: there is none, or another process works on it.
     """
-    raise ConfigError(f"{batch}, {order.lane}: a batch cannot be gone on with yet")
+    until = moment(order.until, time.time()) if order.until else None
+    usd, per_issue = order.limit_usd, order.per_issue_usd
+    return work(
+        order,
+        lambda nights: nights.resumed(
+            batch,
+            ceiling=None if usd is None else Limits(usd=usd),
+            per_issue=None if per_issue is None else Limits(usd=per_issue),
+            parallel=order.parallel,
+            until=until,
+            lane=order.lane,
+        ),
+    )
 
 
-async def _planned(wish: NightWish, state: Path) -> NightPlan:
-    return await plan_night(wish, state=state)
+# -- at work -------------------------------------------------------------------------------
+
+
+def work(order: NightOrder, opened: Opening) -> int:
+    """Work on a batch to its end, or until it is stopped; show it, and tell at the end.
+
+    Args:
+        order: what the command line asks for.
+        opened: begins the batch, or goes on with it.
+    """
+    with ExitStack() as stack:
+        log = None
+        if order.log_file is not None:
+            from orchestrator.sinks.log import LogSink
+
+            file = stack.enter_context(order.log_file.open("a", encoding="utf-8"))
+            log = LogSink(file)
+        table = None
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            from orchestrator.sinks.table import LiveTable
+
+            table = LiveTable(sys.stderr, colour=may_colour(sys.stderr), columns=COLUMNS)
+        shown = NightShow(sys.stderr, table=table, log=log)
+        batch, was_stopped = anyio.run(_work, order, opened, shown)
+    found = report_of(batch, order.state_folder())
+    code = exit_code(found, was_stopped=was_stopped)
+    _tell(found, code, order.config)
+    if order.as_json:
+        sys.stdout.write(rendered(found, "json"))
+    else:
+        click.echo("\n".join(ending(found)))
+    return code
+
+
+async def _work(order: NightOrder, opened: Opening, shown: NightShow) -> tuple[str, bool]:
+    """Work on a batch; return its id, and whether a person stopped it."""
+    nights = Nights(
+        state=order.state_folder(),
+        heard=shown.hear,
+        looks=shown.look,
+        agents=order.agents,
+        sandbox_backend=order.sandbox,
+    )
+    stopped = False
+    async with nights, opened(nights) as shift, anyio.create_task_group() as tasks:
+        with shown.drawing():
+            tasks.start_soon(shown.keep_up)
+            stopped = await until_stopped_twice(shift, shown.say)
+            tasks.cancel_scope.cancel()
+    return shown.batch, stopped
+
+
+async def until_stopped_twice(shift: Shift, tell: Callable[[str], None]) -> bool:
+    """Work to the end; Ctrl-C finishes turns in flight, a second one parks at once, a third kills.
+
+    Returns:
+        Whether it was stopped.
+    """
+    times = 0
+    async with anyio.create_task_group() as tasks:
+
+        async def listen(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+            nonlocal times
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+                task_status.started()
+                async for _ in received:
+                    times += 1
+                    if times == 1:
+                        tell("stopping: turns in flight are finished; once more stops now")
+                        shift.stop()
+                    elif times == 2:
+                        tell("stopping now: what runs is parked")
+                        shift.stop_now()
+                    else:
+                        os._exit(INTERRUPTED)
+
+        await tasks.start(listen)
+        await shift.work()
+        tasks.cancel_scope.cancel()
+    return times > 0
+
+
+def exit_code(found: NightReport, *, was_stopped: bool) -> int:
+    """Return the exit code of a batch: 0 all done, 4 the ceiling ended it, 130 stopped, else 1."""
+    if all(one.fate == "done" for one in found.issues):
+        return 0
+    if was_stopped:
+        return INTERRUPTED
+    return EXIT["limit_reached"] if found.stopped_by == "ceiling" or found.hit_ceiling else 1
+
+
+def ending(found: NightReport) -> list[str]:
+    """Return the lines that tell how a batch ended."""
+    totals, ceiling = found.totals, found.ceiling_usd
+    of = f" of {dollars(ceiling)}" if ceiling is not None else ""
+    lines = [
+        f"batch {found.night}: {found.counted}",
+        f"  dollars   {dollars(totals.usd)}{of}; expected {usd_range(found.forecast)}",
+        f"  turns     {totals.turns}, {seconds(totals.wall_s)}",
+    ]
+    lines += [f"  note      {line(note, 200)}" for note in found.notes]
+    for one in found.issues:
+        where = one.pull_request or one.branch
+        told = where if one.fate == "done" else one.why
+        outcome = f"{line(one.issue, 40):<10} {one.outcome}, {dollars(one.usd)}"
+        lines.append(f"  {outcome}{f': {line(told, 200)}' if told else ''}")
+    if found.standing != "complete":
+        lines.append(f"  go on     orchestrate batch resume {found.night}")
+    lines.append(f"  report    orchestrate batch report {found.night} --output night.html")
+    return lines
+
+
+def _tell(found: NightReport, code: int, explicit: Path | None) -> None:
+    """Tell whoever the user's settings name that the batch has ended; a failure is a notice."""
+    user = configuration.user_file(os.environ)
+    on_end = configuration.load(user=user, repository=None, explicit=explicit).batch.on_end
+    if not on_end.command and not on_end.webhook:
+        return
+    from orchestrator.batches.onend import post, run_command, told_json
+
+    data, limit = told_json(found, code), on_end.timeout_s
+    failures = []
+    if on_end.command:
+        failures.append(run_command(on_end.command, data, os.environ, timeout_s=limit))
+    if on_end.webhook:
+        failures.append(post(on_end.webhook, data, timeout_s=limit))
+    for failure in failures:
+        if failure:
+            click.echo(f"notice: {line(failure, 300)}", err=True)
+
+
+# -- what is asked for ---------------------------------------------------------------------
 
 
 def wish_of(order: NightOrder, now: float) -> tuple[NightWish, float | None]:

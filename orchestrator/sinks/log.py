@@ -31,7 +31,16 @@ class LogSink:
 
     async def __call__(self, event: Event | Signal) -> None:
         """Write one event or signal."""
-        fields = orjson.loads(encode(event))  # type: ignore[arg-type]
+        self.record(event)
+
+    def record(self, event: object, **whose: str) -> None:
+        """Write one event of any kind.
+
+        Args:
+            event: a frozen value.
+            whose: names that tell it from others like it, as a run's where there are many.
+        """
+        fields = orjson.loads(encode(event)) | whose  # type: ignore[arg-type]
         for name in ("message", "head"):
             if isinstance(fields.get(name), str):
                 fields[name] = fields[name][:LONGEST]

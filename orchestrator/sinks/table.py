@@ -15,7 +15,6 @@ from rich.text import Text
 from orchestrator.sinks.plain import line
 
 Cells = Sequence[str]
-NUMBERS = "right"
 
 
 class LiveTable:
@@ -104,7 +103,13 @@ class _Screen:
             )
         for row in rows:
             table.add_row(*(Text(line(cell, 200)) for cell in row))
-        bar = ProgressBar(total=max(self._total, 1), completed=self._done)
+        bar = Table.grid(expand=True, padding=(0, 1))
+        bar.add_column(ratio=1)
+        bar.add_column(justify="right")
+        bar.add_row(
+            ProgressBar(total=max(self._total, 1), completed=self._done),
+            f"{self._done} of {self._total}",
+        )
         more = len(self._rows) - len(rows)
         parts = [table, Text(f"and {more} more")] if more else [table]
         yield Group(*parts, bar, Text(line(self._totals, 400), style="bold", overflow="ellipsis"))

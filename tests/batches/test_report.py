@@ -59,6 +59,8 @@ def test_each_issue_is_told_as_what_it_is() -> None:
     assert [gate.state for gate in broken.gates] == ["passed", "failed"]
     assert "assert 3 == 4" in broken.gates[1].details
     assert broken.gates[0].details == ""
+    assert report.issues[0].why == ""
+    assert report.issues[0].summary == "I mended issue 1."
     assert report.issues[7].why == "an issue that comes before it is not done: issue 4 is not done"
     assert report.counted == (
         "3 done, 2 not done, 1 machine or service, 1 parked, 2 passed over, 1 vanished"
@@ -100,6 +102,16 @@ def test_a_night_that_goes_on_or_was_cut_off_can_be_told() -> None:
     assert report.totals.wall_s == 100
     assert "No end is recorded" in page(report, zone=UTC)
     assert "not ended yet" in markdown(report, zone=UTC)
+
+
+def test_recordings_are_told_as_such() -> None:
+    """A night whose replies were played says so in every form."""
+    night = a_night(a_plan(2))
+    events, outcomes = lived(night)
+    outcomes = {run: replace(one, scripted=True) for run, one in outcomes.items()}
+    report = reported(night, events, outcomes, now=BEGAN)
+    for text in (page(report, zone=UTC), markdown(report, zone=UTC)):
+        assert "2 runs were played from a recording: no model was asked for them" in text
 
 
 def test_a_night_of_nothing_can_be_told() -> None:
