@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -166,3 +169,27 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     )
     for word in ("--dry-run", "--issues", "--until", "resume", "report", "list"):
         assert word in done.stdout
+
+
+def test_the_page_shows_what_is_printed(orchestrate: CommandLine, shop: Path) -> None:
+    """The plan in the docs is the real one of the sample project."""
+    text = (PROJECT / "docs" / "batch.md").read_text(encoding="utf-8")
+    found = re.search(r"\$ (orchestrate batch [^\n]*--dry-run)\n(issue  .*?)```", text, re.DOTALL)
+    assert found is not None
+    done = orchestrate.run(*found[1].split()[1:])
+    assert done.stdout == found[2].replace("/home/ada/shop", str(shop))
+
+
+def test_the_pages_python_uses_public_names() -> None:
+    """The Python of the page compiles, and imports what is there."""
+    import orchestrator
+
+    text = (PROJECT / "docs" / "batch.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        tree = ast.parse("async def example():\n" + textwrap.indent(block, "    "))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module == "orchestrator"
+                assert {one.name for one in node.names} <= set(orchestrator.__all__)

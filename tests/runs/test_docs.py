@@ -116,7 +116,7 @@ def test_examples_run(shop: Path, tmp_path: Path, state: Path) -> None:
     assert git(shop, "show", "notes:NOTES.md") == "Written inside."
 
 
-@pytest.mark.parametrize("command", ["issue", "runs", "init", "doctor"])
+@pytest.mark.parametrize("command", ["issue", "batch", "runs", "init", "doctor"])
 def test_the_readme_knows_every_command(readme: str, command: str) -> None:
     """Every command of the command line is in the README's table, and answers --help."""
     assert f"| `orchestrate {command}" in readme
