@@ -110,7 +110,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, data: bytes) -> None
         ("modle: {}\n", "1:1", "did you mean 'model'?"),
         ("model:\n  defualt: x\n", "2:3", "did you mean 'default'?"),
         ("gates:\n  commands:\n    - {name: a, rum: b}\n", "3:17", "did you mean 'run'?"),
-        ("limits: {xyz: 1}\n", "1:10", "known keys: usd, turns, minutes"),
+        ("limits: {xyz: 1}\n", "1:10", "known keys: usd, turns, minutes, tokens, tools"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(
