@@ -11,9 +11,13 @@ import anyio
 
 from orchestrator.cacheuse import CacheUse, expected_turns
 from orchestrator.errors import ModelError, TooLong
-from orchestrator.events import ModelReplied, RequestFailed, RequestIntended, Signal, Waiting
+from orchestrator.events import ModelReplied, Signal, Waiting
+from orchestrator.governor import Governor
+from orchestrator.lanes import Pass
 from orchestrator.limits import Ledger, Reservation
+from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
 from orchestrator.ports import ModelClient
+from orchestrator.prices import Model
 from orchestrator.records import ModelReply, ModelRequest
 from orchestrator.session import Session
 from orchestrator.transcript import encode_message
@@ -25,11 +29,24 @@ Record = Callable[..., Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How failed attempts at a reply are repeated."""
+    """How failed attempts at a reply are repeated.
+
+    Attributes:
+        reply_s: seconds that one whole reply may take.
+    """
 
     retries: int = 8
     backoff_s: float = 0.5
     longest_wait_s: float = 300.0
+    reply_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The model that a session goes on with where its own is not to be had."""
+
+    model: Model
+    client: ModelClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,9 @@ class Ending:
 class Asking:
     """Asks for the replies of one session.
 
+    A client with an attribute ``ungoverned`` that is true, as one that sends requests in batches
+    and waits for hours, has no place in a lane, and its replies may take as long as they do.
+
     Args:
         session: where the work stands; a reply is applied to it.
         model: the model's full id.
@@ -59,6 +79,9 @@ class Asking:
         cache: what the service is taken to have kept of the session's requests.
         patience: how failed attempts are repeated.
         dice: spreads the waits of many runs.
+        run: whose requests they are, among all that ask the same model.
+        governor: has the models' lanes; None where nothing is governed.
+        fallback: asked where the model is not to be had for longer than patience allows.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -73,6 +96,9 @@ class Asking:
         cache: CacheUse,
         patience: Patience,
         dice: random.Random,
+        run: str = "",
+        governor: Governor | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self._session = session
         self._model = model
@@ -83,6 +109,11 @@ class Asking:
         self._cache = cache
         self._patience = patience
         self._dice = dice
+        self._run = run
+        self._governor = governor
+        self._fallback = fallback if fallback is None or fallback.model.id != model else None
+        if self._fallback is not None and session.model == self._fallback.model.id:
+            self._go_on_with(self._fallback)  # it was switched to before
 
     async def ask(self, record: Record) -> Ending | None:
         """Ask for the next reply, again where that may help; None when it came.
@@ -92,27 +123,17 @@ class Asking:
         """
         failures = 0
         while True:
-            reached = self._ledger.reached()
-            if reached:
-                return Ending("limit", error=f"{reached} was reached")
-            request = self._request()
-            reserved = self._ledger.reserve(request)
-            if reserved is None and self._ledger.is_held_up(request):
-                self._show(Waiting("other runs have reserved what is left", 0.0))
-                await self._ledger.account.changed()
-                continue
-            if reserved is None:
-                return Ending(
-                    "limit", error=f"{self._ledger.rest()} does not pay for another reply"
-                )
-            error = await self._attempt(request, reserved, record)
-            if error is None:
-                return None
+            error = await self._try(record)
+            if not isinstance(error, ModelError):
+                return error
             if isinstance(error, TooLong):
                 return Ending("full", error=str(error), hint=error.hint)
             failures += 1
             wait = self._wait_after(error, failures)
             if wait is None:
+                if await self._switched(error):
+                    failures = 0
+                    continue
                 passing = error.retryable or error.mendable
                 kind: Literal["unavailable", "failed"] = "unavailable" if passing else "failed"
                 return Ending(kind, error=str(error), hint=error.hint)
@@ -131,8 +152,53 @@ class Asking:
             previous=session.message_id if self._cache.diagnose else None,
         )
 
+    async def _try(self, record: Record) -> ModelError | Ending | None:
+        """Make one attempt, in its turn; None when the reply came."""
+        reached = self._ledger.reached()
+        if reached:
+            return Ending("limit", error=f"{reached} was reached")
+        request = self._request()
+        try:
+            place = await self._entered(request)
+        except ModelError as error:
+            return error
+        try:
+            reserved = await self._reserved(request)
+            if isinstance(reserved, Ending):
+                return reserved
+            return await self._attempt(request, reserved, record, place)
+        finally:
+            if place is not None:
+                place.failed()
+
+    async def _entered(self, request: ModelRequest) -> Pass | None:
+        """Wait for the request's turn in its model's lane; None where there is no lane for it."""
+        if self._governor is None or self._is_ungoverned():
+            return None
+        lane = self._governor.lane(self._model)
+        fresh = self._ledger.fresh_tokens(request)
+        return await lane.enter(self._run, fresh, self._show, self._patience.longest_wait_s)
+
+    def _is_ungoverned(self) -> bool:
+        return bool(getattr(self._client, "ungoverned", False))
+
+    async def _reserved(self, request: ModelRequest) -> Reservation | Ending:
+        """Reserve what the request may cost; what others hold just now is waited for."""
+        while True:
+            reached = self._ledger.reached()
+            if reached:
+                return Ending("limit", error=f"{reached} was reached")
+            reserved = self._ledger.reserve(request)
+            if reserved is not None:
+                return reserved
+            if not self._ledger.is_held_up(request):
+                rest = self._ledger.rest()
+                return Ending("limit", error=f"{rest} does not pay for another reply")
+            self._show(Waiting("other runs have reserved what is left", 0.0))
+            await self._ledger.account.changed()
+
     async def _attempt(
-        self, request: ModelRequest, reserved: Reservation, record: Record
+        self, request: ModelRequest, reserved: Reservation, record: Record, place: Pass | None
     ) -> ModelError | None:
         session, turn = self._session, self._session.turn
         attempt = session.attempts + 1
@@ -149,19 +215,35 @@ class Asking:
         await record(intent)
         request = replace(request, max_tokens=reserved.max_tokens)
         try:
-            reply = await self._client.reply(request)
+            reply = await self._reply(request)
         except anyio.get_cancelled_exc_class():
             # Its intent stays open in the journal, and counts the same when the run goes on.
             self._ledger.lose(reserved.usd, reserved.tokens)
             raise
         except ModelError as error:
+            if place is not None:
+                place.failed(error)
             cost = self._ledger.input_usd(request) if error.started else 0.0
             tokens = self._ledger.input_tokens(request) if error.started else 0
             self._ledger.lose(cost, tokens)
             await self._emit(RequestFailed(session.name, turn, attempt, str(error), cost, tokens))
             return error
+        if place is not None:
+            place.replied(reply.rates, reply.usage)
         await self._keep(reply, request)
         return None
+
+    async def _reply(self, request: ModelRequest) -> ModelReply:
+        """Ask once; a reply that trickles for too long is given up, and was paid for."""
+        if self._is_ungoverned():
+            return await self._client.reply(request)
+        with anyio.move_on_after(self._patience.reply_s):
+            return await self._client.reply(request)
+        raise ModelError(
+            f"the reply did not come to its end within {self._patience.reply_s:g} s",
+            retryable=True,
+            started=True,
+        )
 
     async def _keep(self, reply: ModelReply, request: ModelRequest) -> None:
         """Put a reply on disk before anything uses it."""
@@ -193,3 +275,23 @@ class Asking:
             return error.retry_after if error.retry_after <= patience.longest_wait_s else None
         most: float = min(patience.backoff_s * 2 ** (failures - 1), MOST_BACKOFF_S)
         return most * (0.75 + 0.25 * self._dice.random())
+
+    # -- the other model -------------------------------------------------------------------
+
+    async def _switched(self, error: ModelError) -> bool:
+        """Go on with the other model, if there is one and it may answer; tell whether it does."""
+        fallback = self._fallback
+        if fallback is None or not error.retryable or error.unreachable:
+            return False
+        session, before = self._session, self._model
+        event = ModelSwitched(session.name, session.turn, before, fallback.model.id, str(error))
+        await self._emit(event)
+        session.apply(event)
+        self._go_on_with(fallback)
+        self._ledger.cool()
+        return True
+
+    def _go_on_with(self, fallback: Fallback) -> None:
+        self._model, self._client = fallback.model.id, fallback.client
+        self._ledger.switch(fallback.model.price, fallback.model.max_output)
+        self._fallback = None

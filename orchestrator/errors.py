@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from orchestrator.amounts import RateNews
+
 MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Failures that say nothing of a run: it can go on when they are mended."""
 
@@ -132,11 +134,13 @@ class ModelError(OrchestratorError):
         retry_after: seconds that the service asked to wait, if it did.
         started: whether the reply had begun, so that its input was paid for.
         mendable: whether a person can mend it, after which the same request may succeed.
+        unreachable: whether there was no connection, so that no other model answers either.
+        rates: what the service said of its limits of rate.
     """
 
     exit_code = 5
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of a failure
         self,
         message: str,
         *,
@@ -144,9 +148,13 @@ class ModelError(OrchestratorError):
         retry_after: float | None = None,
         started: bool = False,
         mendable: bool = False,
+        unreachable: bool = False,
+        rates: tuple[RateNews, ...] = (),
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
+        self.unreachable = unreachable
+        self.rates = rates
         self.retryable = retryable
         self.retry_after = retry_after
         self.started = started

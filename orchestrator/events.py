@@ -25,6 +25,7 @@ from orchestrator.deliveryevents import (
     ThreadAnswered,
 )
 from orchestrator.lifeevents import RunAbandoned, RunTakenOver
+from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
 from orchestrator.rebuilding import build
 from orchestrator.records import SECRETS_GATE, AgentDefinition, Outcome, Review, Run, Usage, Verdict
 from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
@@ -83,47 +84,6 @@ class Prompted:
     @property
     def key(self) -> str:
         return f"{self.session}/turn/{self.turn}/prompt"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestIntended:
-    """A request is about to be sent, with what it is taken to cost until it is settled.
-
-    Attributes:
-        life: how long its cache marks ask to be kept.
-    """
-
-    session: str
-    turn: int
-    attempt: int
-    reserved_usd: float
-    max_tokens: int
-    reserved_tokens: int = 0
-    life: Literal["5m", "1h"] = "5m"
-
-    @property
-    def key(self) -> str:
-        return f"{self.session}/turn/{self.turn}/intent/{self.attempt}"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestFailed:
-    """An attempt gave no reply; ``cost_usd`` is what it has to be taken to have cost.
-
-    Attributes:
-        tokens: what it has to be taken to have used up.
-    """
-
-    session: str
-    turn: int
-    attempt: int
-    error: str
-    cost_usd: float
-    tokens: int = 0
-
-    @property
-    def key(self) -> str:
-        return f"{self.session}/turn/{self.turn}/failed/{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +317,7 @@ Event = (
     | EgressDecided
     | EgressEnded
     | WorkspaceSetUp
+    | ModelSwitched
     | RunResumed
     | RunParked
     | RunFinished

@@ -14,12 +14,11 @@ from orchestrator.events import (
     AUTHOR,
     Event,
     ModelReplied,
-    RequestFailed,
-    RequestIntended,
     RunResumed,
     RunStarted,
     ToolsReturned,
 )
+from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
 from orchestrator.prices import Price
 from orchestrator.records import Limits, ModelRequest, Usage
 
@@ -231,9 +230,12 @@ class Ledger:
         return self._price.cost(usage) if self._price else 0.0
 
     def switch(self, price: Price | None, max_output: int) -> None:
-        """Reckon with another model from here on; its cache holds nothing yet."""
+        """Reckon with another model from here on."""
         self._price = price
         self._max_output = max_output
+
+    def cool(self) -> None:
+        """Reckon with a cache that holds nothing of what was sent."""
         self._sent_bytes = 0
 
     def settle(self, request_bytes: int, usage: Usage, cost_usd: float) -> None:
@@ -294,6 +296,8 @@ class Ledger:
         limits = self.limits
         for event in events:
             limits = self._recount_notices(event, limits)
+            if isinstance(event, ModelSwitched) and event.session == self._session:
+                self.cool()
             if isinstance(event, RunStarted):
                 self._recount_route(event)
             if not isinstance(event, RequestIntended | RequestFailed | ModelReplied):

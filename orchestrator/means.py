@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.accounts import Account
-from orchestrator.asking import Patience
+from orchestrator.asking import Fallback, Patience
 from orchestrator.care import CareMeans
+from orchestrator.governor import Governor
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.prices import Model
@@ -51,6 +52,8 @@ class Means:
         folder: the run's own folder in the state directory.
         delivery: what becomes of work beyond this machine; None where nothing leaves it.
         together: the account of all runs of this process; None where each is alone.
+        governor: has the lanes of models, for all runs of this process.
+        fallback: the model that a session goes on with where its own is not to be had.
     """
 
     folder: Path
@@ -70,3 +73,5 @@ class Means:
     clock: Clock
     dice: random.Random
     together: Account | None = None
+    governor: Governor | None = None
+    fallback: Fallback | None = None

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from orchestrator import prompts, toolbox
 from orchestrator.agent import Agent
-from orchestrator.asking import Asking, Ending, Patience
+from orchestrator.asking import Asking, Ending, Fallback, Patience
 from orchestrator.care import Care, CareMeans
 from orchestrator.errors import ConfigError
 from orchestrator.events import (
@@ -24,6 +24,7 @@ from orchestrator.events import (
     Signal,
     TranscriptOpened,
 )
+from orchestrator.governor import Governor
 from orchestrator.hearing import Hearing, Judgement, ReviewTools
 from orchestrator.limits import Ledger
 from orchestrator.patches import read_patch
@@ -109,6 +110,8 @@ class Reviewer:
         show: shows a signal.
         care: what its reviewers are looked after with.
         shared: what is shown of the user's own checkout.
+        governor: has the models' lanes.
+        fallback: goes on where the reviewer's model is not to be had.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -130,6 +133,8 @@ class Reviewer:
         dice: random.Random,
         care: CareMeans,
         shared: Shared | None = None,
+        governor: Governor | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self._run = run
         self._means = means
@@ -147,6 +152,8 @@ class Reviewer:
         self._dice = dice
         self._care = care
         self._shared = shared
+        self._governor = governor
+        self._fallback = fallback
 
     async def reviewed(self, work: Work, number: int) -> Review | Ending:
         """Return the review of a commit; one that is journaled stands.
@@ -303,6 +310,7 @@ class Reviewer:
         cache = self._care.cache(self._means.model, self._clock)
 
         def asking(of: Session, ledger: Ledger) -> Asking:
+            of.model = of.model or session.model  # a summary is written by who answers
             return Asking(
                 session=of,
                 model=self._means.model.id,
@@ -313,6 +321,9 @@ class Reviewer:
                 cache=cache,
                 patience=self._patience,
                 dice=self._dice,
+                run=self._run.run_id,
+                governor=self._governor,
+                fallback=self._fallback,
             )
 
         return Agent(

@@ -301,6 +301,8 @@ class Rounds:
             dice=means.dice,
             care=means.care,
             shared=means.shared,
+            governor=means.governor,
+            fallback=means.fallback,
         )
 
 

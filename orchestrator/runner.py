@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.abc
@@ -31,6 +31,7 @@ from orchestrator.events import (
 from orchestrator.lifeevents import taken_at
 from orchestrator.limits import Ledger
 from orchestrator.means import Means
+from orchestrator.modelevents import ModelSwitched, switched
 from orchestrator.outcomes import STATUS, Outcomes
 from orchestrator.permissions import Permissions
 from orchestrator.places import PlacedTools
@@ -39,7 +40,7 @@ from orchestrator.preparation import Preparation
 from orchestrator.publishing import Publisher
 from orchestrator.records import PARKED, AgentDefinition, Outcome, Run
 from orchestrator.rounds import Rounds, required_of
-from orchestrator.session import Session, words_of
+from orchestrator.session import Session, asked_models, words_of
 from orchestrator.snapshots import ServerSnapshots
 from orchestrator.transcript import encode_head
 from orchestrator.workflow import Work
@@ -130,6 +131,7 @@ class Runner:
             return finished.outcome
         self._workspace.leave(taken_at(self._events))
         self._ledger.recount(self._events)
+        self._note_models(self._events)
         try:
             with self._ledger.at_work():
                 async with self._preparation.open(self._events), self._server.open():
@@ -140,6 +142,11 @@ class Runner:
     async def _emit(self, *events: Event) -> None:
         await self._emit_on(*events)
         self._events.extend(events)
+        self._note_models(events)
+
+    def _note_models(self, events: Sequence[Event]) -> None:
+        told = tuple(switched(one) for one in events if isinstance(one, ModelSwitched))
+        self._outcomes.notes = (*self._outcomes.notes, *told)
 
     def interrupted(self) -> Outcome:
         """Return the outcome of a run that is being cancelled."""
@@ -222,7 +229,21 @@ class Runner:
         if session is None:
             raise AssertionError("a session that was just opened is there")
         self._interrupted = session.reply is not None
+        await self._require_model(session)
         return session
+
+    async def _require_model(self, session: Session) -> None:
+        """Record it where another model than before is to go on with a session."""
+        fallback = self._means.fallback
+        before, wanted = asked_models(AUTHOR, self._events)
+        if wanted not in {self._run.model, fallback.model.id if fallback else ""}:
+            wanted = self._run.model
+        if before and before != wanted and session.turn > 1:
+            why = "it is what was asked for when the run was taken up again"
+            event = ModelSwitched(AUTHOR, session.turn, before, wanted, why)
+            await self._emit(event)
+            session.apply(event)
+            self._ledger.cool()
 
     def _permissions(self) -> Permissions:
         layout = self._workspace.layout
@@ -234,6 +255,7 @@ class Runner:
         cache = self._means.care.cache(self._means.model, self._means.clock)
 
         def asking(of: Session, ledger: Ledger) -> Asking:
+            of.model = of.model or session.model  # a summary is written by who answers
             return Asking(
                 session=of,
                 model=self._run.model,
@@ -244,6 +266,9 @@ class Runner:
                 cache=cache,
                 patience=self._means.patience,
                 dice=self._means.dice,
+                run=self._run.run_id,
+                governor=self._means.governor,
+                fallback=self._means.fallback,
             )
 
         return Agent(
@@ -306,7 +331,7 @@ class Runner:
     async def _look_at_checkout(self) -> None:
         """Tell the user of changes that are not part of the run."""
         if await anyio.to_thread.run_sync(self._means.repository.is_dirty):
-            self._outcomes.notes = (UNCOMMITTED,)
+            self._outcomes.notes = (*self._outcomes.notes, UNCOMMITTED)
             self._show(Notice(UNCOMMITTED))
 
     # -- ends ------------------------------------------------------------------------------

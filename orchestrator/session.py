@@ -12,17 +12,27 @@ from orchestrator.events import (
     Event,
     ModelReplied,
     Prompted,
-    RequestIntended,
+    RunResumed,
+    RunStarted,
     ToolsReturned,
     TranscriptOpened,
 )
+from orchestrator.modelevents import ModelSwitched, RequestIntended
 from orchestrator.transcript import Life, Transcript, count_blocks
 from orchestrator_tools.contract import Block, StateChange, ToolCall, ToolState
 
 FULL = "model_context_window_exceeded"
 """Why a reply stops that fills the model's window; what it says counts."""
 
-Step = Prompted | ModelReplied | ToolsReturned | RequestIntended | ResultsCleared | Compacted
+Step = (
+    Prompted
+    | ModelReplied
+    | ToolsReturned
+    | RequestIntended
+    | ResultsCleared
+    | Compacted
+    | ModelSwitched
+)
 """Events that move a session on."""
 
 
@@ -43,6 +53,7 @@ class Session:
         message_id: how the service names the reply.
         life: how long the cache marks of the last request asked to be kept.
         compacted: the turn in which a summary last took the place of older ones.
+        model: the full id of the model that was switched to; empty where none was.
     """
 
     name: str
@@ -60,6 +71,7 @@ class Session:
     message_id: str = ""
     life: Life = "5m"
     compacted: int = 0
+    model: str = ""
 
     @classmethod
     def rebuilt(cls, name: str, events: Sequence[Event], cwd: str) -> Session | None:
@@ -89,6 +101,10 @@ class Session:
                 self.full = False
                 self.compacted = event.turn
                 self.transcript.restart(event.message, kept=event.kept)
+            case ModelSwitched():
+                # Thoughts are signed for the model that had them.
+                self.transcript.drop_thinking()
+                self.model = event.model
             case Prompted():
                 self.transcript.append(event.message, blocks=count_blocks(event.message))
                 self.final = None
@@ -141,3 +157,22 @@ def about_call(call: ToolCall) -> str:
         if isinstance(value, str) and value:
             return " ".join(value.split())[:120]
     return ""
+
+
+def asked_models(name: str, events: Sequence[Event]) -> tuple[str, str]:
+    """Return the model that a run's session talked to, and the one that it is to go on with.
+
+    A model that was named when the run was taken up again wins over one that was switched to.
+    """
+    run = talked = wanted = ""
+    for event in events:
+        match event:
+            case RunStarted():
+                run = talked = wanted = event.run.model
+            case RunResumed() if event.run.model != run:
+                run = wanted = event.run.model
+            case ModelSwitched() if event.session == name:
+                talked = wanted = event.model
+            case _:
+                pass
+    return talked, wanted

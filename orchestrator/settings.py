@@ -26,6 +26,12 @@ class ModelSettings:
     """Seconds without a byte from the service after which an attempt is given up."""
     longest_wait_s: float = 300.0
     """The longest ``retry-after`` that is waited for; a longer one parks the run."""
+    reply_s: float = 3600.0
+    """Seconds that one whole reply may take."""
+    concurrency: int = 0
+    """Requests to one model that are under way at once, of all runs; 0 is as many as it takes."""
+    fallback: str | None = None
+    """Alias or id of the model that goes on where a run's own is overloaded for too long."""
 
 
 @dataclass(frozen=True, slots=True)

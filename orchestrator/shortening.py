@@ -9,8 +9,9 @@ from orchestrator import context, shrinking
 from orchestrator.asking import Asking, Ending
 from orchestrator.cacheuse import CacheUse, expected_turns
 from orchestrator.contextevents import Compacted, ResultsCleared
-from orchestrator.events import Event, ModelReplied, RequestIntended
+from orchestrator.events import Event, ModelReplied
 from orchestrator.limits import Ledger
+from orchestrator.modelevents import RequestIntended
 from orchestrator.prices import Model
 from orchestrator.session import Session, words_of
 from orchestrator.settings import ContextSettings

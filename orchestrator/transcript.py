@@ -74,6 +74,12 @@ class Transcript:
         other._size = self._size
         return other
 
+    def drop_thinking(self) -> None:
+        """Take every thought out of the messages so far: another model does not take them."""
+        messages = [without_thinking(message) for message in self._messages]
+        self._messages = [message for message in messages if message]
+        self._blocks = [count_blocks(message) for message in self._messages]
+
     def size(self) -> int:
         """Return the bytes of the next request, near enough; counted as it grows."""
         return self._size
@@ -130,6 +136,17 @@ def _ends_in_thinking(message: bytes) -> bool:
         return False
     last = orjson.loads(message)["content"][-1]
     return last.get("type") in {"thinking", "redacted_thinking"}
+
+
+def without_thinking(message: bytes) -> bytes:
+    """Return a message without its thinking blocks; empty where nothing else was in it."""
+    if not message.startswith(b'{"role":"assistant"') or b"thinking" not in message:
+        return message
+    blocks = orjson.loads(message)["content"]
+    kept = [one for one in blocks if one.get("type") not in {"thinking", "redacted_thinking"}]
+    if len(kept) == len(blocks):
+        return message
+    return encode_message("assistant", kept) if kept else b""
 
 
 def encode_head(system: str, tools: Sequence[ToolSpec], effort: str = "") -> bytes:

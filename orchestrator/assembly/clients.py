@@ -6,12 +6,54 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import prices
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, ModelError
+from orchestrator.governor import Governor
+from orchestrator.lanes import Lane
 from orchestrator.messagebatches import MessageBatches
 from orchestrator.ports import ModelClient
-from orchestrator.settings import Config
+from orchestrator.records import ModelReply, ModelRequest
+from orchestrator.settings import Config, ModelSettings
 
 REPLAY = "replay:"
+QUESTIONS = "questions"
+"""Whose requests single questions are, in a lane."""
+
+
+class Governed:
+    """Asks single questions, as who should have an issue, each in its turn in the model's lane.
+
+    Args:
+        client: asks.
+        lane: of the model that is asked.
+        settings: how long a pause is waited for.
+    """
+
+    def __init__(self, client: ModelClient, lane: Lane, settings: ModelSettings) -> None:
+        self._client = client
+        self._lane = lane
+        self._longest_s = settings.longest_wait_s
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Return the reply.
+
+        Raises:
+            ModelError: no reply came, or the lane is paused for long.
+        """
+        size = request.size() // 3
+        place = await self._lane.enter(QUESTIONS, size, lambda _: None, self._longest_s)
+        try:
+            reply = await self._client.reply(request)
+        except ModelError as error:
+            place.failed(error)
+            raise
+        else:
+            place.replied(reply.rates, reply.usage)
+            return reply
+        finally:
+            place.failed()
+
+    async def aclose(self) -> None:
+        """Nothing to close: the client is closed by who made it."""
 
 
 class Clients:
@@ -21,11 +63,18 @@ class Clients:
         config: says which way goes to the Messages API.
         environment: holds the credential.
         given: a client that is asked whatever the model; None makes them.
+        governor: has the models' lanes.
     """
 
     def __init__(
-        self, config: Config, environment: Mapping[str, str], *, given: ModelClient | None = None
+        self,
+        config: Config,
+        environment: Mapping[str, str],
+        *,
+        given: ModelClient | None = None,
+        governor: Governor | None = None,
     ) -> None:
+        self._governor = governor
         self._config = config
         self._environment = environment
         self._given = given
@@ -70,7 +119,10 @@ class Clients:
             path = f"{REPLAY}{Path(name.removeprefix(REPLAY)).absolute()}"
             return self.of(path), prices.Model(path, prices.with_cache_rates(0, 0))
         model = prices.resolve(name, self._config.extra_models())
-        return self.of(model.id), model
+        client = self.of(model.id)
+        if self._governor is not None:
+            client = Governed(client, self._governor.lane(model.id), self._config.model)
+        return client, model
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -15,7 +15,7 @@ import orjson
 
 from orchestrator import prices, prompts
 from orchestrator.accounts import Account
-from orchestrator.asking import Patience
+from orchestrator.asking import Fallback, Patience
 from orchestrator.assembly.caring import care_of
 from orchestrator.assembly.clients import REPLAY, Clients
 from orchestrator.assembly.delivering import delivery_of, require_base
@@ -29,6 +29,7 @@ from orchestrator.delivery import render_report
 from orchestrator.errors import ConfigError, WorkspaceError
 from orchestrator.events import Notice, Signal
 from orchestrator.feedback import standing_of
+from orchestrator.governor import Governor
 from orchestrator.means import Judges, Means
 from orchestrator.planning import Place, Wish
 from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, RunJournal, Sandbox
@@ -80,10 +81,14 @@ class RepositoryPlans:
         host: CodeHost | None = None,
         together: Account | None = None,
         lane: Lane | None = None,
+        governor: Governor | None = None,
+        fallback: str | None = None,
     ) -> None:
         self._lane = lane
         self._host = host
         self._together = together
+        self._governor = governor
+        self._fallback_name = fallback or config.model.fallback
         self._given_gates = tuple(gates)
         self.repo = repository.id
         self._repository = repository
@@ -92,7 +97,7 @@ class RepositoryPlans:
         self._sandbox = sandbox
         self._agents_folder = agents
         self._environment = environment
-        self._clients = Clients(config, environment, given=client)
+        self._clients = Clients(config, environment, given=client, governor=governor)
         self._found: Roster | None = None
         self._guidance = ""
         self._has_submodules = False
@@ -246,7 +251,10 @@ class RepositoryPlans:
             judges=self._judges(run),
             delivery=self._delivery(),
             patience=Patience(
-                settings.model.retries, settings.model.backoff_s, settings.model.longest_wait_s
+                settings.model.retries,
+                settings.model.backoff_s,
+                settings.model.longest_wait_s,
+                settings.model.reply_s,
             ),
             pack_limit=settings.workspace.pack_limit_mb * 1024 * 1024,
             needs=self._needs(),
@@ -257,6 +265,8 @@ class RepositoryPlans:
             clock=time.monotonic,
             dice=random.Random(),  # noqa: S311 - jitter of waiting times
             together=self._together,
+            governor=self._governor,
+            fallback=self._fallback(run),
         )
         means.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Runner(run=run, agent=agent, journal=journal, emit=emit, show=show, means=means)
@@ -298,6 +308,20 @@ class RepositoryPlans:
                 f"{run.model} has no known price, so a dollar limit cannot be kept",
                 hint="give it one under `models:` in your config.yaml, or set limits.usd: null",
             )
+
+        fallback = self._fallback(run)
+        if limited and fallback is not None and fallback.model.price is None:
+            raise ConfigError(
+                f"{fallback.model.id} has no known price, so a dollar limit cannot be kept",
+                hint="give it one under `models:` in your config.yaml, or name another fallback",
+            )
+
+    def _fallback(self, run: Run) -> Fallback | None:
+        """Return the model that goes on where a run's own is not to be had."""
+        if self._fallback_name is None or run.scripted:
+            return None
+        model = prices.resolve(self._fallback_name, self._config.extra_models())
+        return Fallback(model, self._clients.of(model.id))
 
     def _priced(self, run: Run) -> prices.Model:
         if run.scripted:

@@ -17,7 +17,7 @@ from orchestrator.accounts import Account
 from orchestrator.assembly.machine import chosen_walls, make_private, make_sandbox
 from orchestrator.assembly.outside import Outside
 from orchestrator.assembly.plans import Lane, RepositoryPlans
-from orchestrator.assembly.sharing import shared_account
+from orchestrator.assembly.sharing import Governing, shared_account
 from orchestrator.definitions.folder import Roster
 from orchestrator.errors import ConfigError, IssueNotFound, JournalError
 from orchestrator.journals.owners import owner_of
@@ -67,9 +67,10 @@ class Orchestrator:
         gates: your own, which judge after those of the settings; any object that fits ``Gate``.
         host: where pull requests are; any object that fits ``CodeHost``.
         claims: marks issues as taken; any object that fits ``Claims``.
-        together: what all runs of this process may use up together; an account that others have
-            part in as well; None is no limit.
+        together: what all runs of this process may use up together, or an account for it.
         lane: gives what asks for the replies of a run, as by way of batches.
+        fallback: the model that goes on where a run's own is overloaded; None is the settings'.
+        governing: the models' lanes, where other objects of this process use them too.
     """
 
     def __init__(  # noqa: PLR0913 - what an embedder may choose
@@ -89,8 +90,12 @@ class Orchestrator:
         claims: Claims | None = None,
         together: Limits | Account | None = None,
         lane: Lane | None = None,
+        fallback: str | None = None,
+        governing: Governing | None = None,
     ) -> None:
         self._lane = lane
+        self._fallback = fallback
+        self.governing = governing or Governing(config, state)
         self._together = shared_account(together)
         self._gates = tuple(gates)
         self._repository = repository
@@ -131,6 +136,8 @@ class Orchestrator:
         claims: Claims | None = None,
         together: Limits | Account | None = None,
         lane: Lane | None = None,
+        fallback: str | None = None,
+        governing: Governing | None = None,
     ) -> Self:
         """Make one from the settings files.
 
@@ -148,6 +155,8 @@ class Orchestrator:
             claims: marks issues as taken.
             together: what all runs of this process may use up together.
             lane: gives what asks for the replies of a run, as by way of batches.
+            fallback: the model that goes on where a run's own is overloaded for too long.
+            governing: the models' lanes, where other objects of this process use them too.
 
         Raises:
             ConfigError: a settings file is broken.
@@ -176,6 +185,8 @@ class Orchestrator:
             claims=claims,
             together=together,
             lane=lane,
+            fallback=fallback,
+            governing=governing,
         )
         made._reload = lambda committed: levels(committed=committed)
         return made
@@ -196,6 +207,8 @@ class Orchestrator:
             host=self._outside.host(),
             together=self._together,
             lane=self._lane,
+            governor=self.governing.governor,
+            fallback=self._fallback,
         )
         return self
 
@@ -213,6 +226,7 @@ class Orchestrator:
                     await self._plans.aclose()
         finally:
             self._repository.close()
+            self.governing.close()
             if self._journal is not None:
                 self._journal.close()
 

@@ -1,11 +1,17 @@
-"""What the runs of one process share: what they may use up together."""
+"""What the runs of one process share: what they may use up together, and the models' lanes."""
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 from orchestrator.accounts import TOGETHER, Account
+from orchestrator.governor import Governor
+from orchestrator.journals.board import Board
+from orchestrator.journals.owners import owner_of
 from orchestrator.records import Limits
+from orchestrator.settings import Config
 
 
 def shared_account(together: Limits | Account | None) -> Account | None:
@@ -14,3 +20,20 @@ def shared_account(together: Limits | Account | None) -> Account | None:
         return together
     began = time.monotonic()
     return Account(together, elapsed_s=lambda: time.monotonic() - began, whose=TOGETHER)
+
+
+class Governing:
+    """The governor of all runs of one process, and its place on the board of the state directory.
+
+    Args:
+        config: says how many requests may be under way at once.
+        state: the state directory, whose journal is there when the first request is sent.
+    """
+
+    def __init__(self, config: Config, state: Path) -> None:
+        self._board = Board(state / "journal.db", owner=owner_of(os.getpid()))
+        self.governor = Governor(concurrency=config.model.concurrency, board=self._board)
+
+    def close(self) -> None:
+        """Take this process off the board; who goes on asking stands on it again."""
+        self._board.close()

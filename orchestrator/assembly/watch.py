@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator import config as configuration
 from orchestrator.assembly.runtime import Orchestrator
+from orchestrator.assembly.sharing import Governing
 from orchestrator.assembly.tracking import close_all, tracker_of
 from orchestrator.errors import ConfigError
 from orchestrator.ports import (
@@ -60,6 +61,7 @@ class Watch:
         self._host = host
         self._client = client
         self._made: IssueTracker | None = None
+        self._governing: Governing | None = None
 
     async def aclose(self) -> None:
         """Close every connection of what was made here."""
@@ -108,7 +110,7 @@ class Watch:
 
     def _orchestrator(self) -> Orchestrator:
         # Made anew for each issue: settings, agents and the base are those of then.
-        return Orchestrator.from_config(
+        made = Orchestrator.from_config(
             self._path,
             repo=self._repo,
             state=self._state,
@@ -116,7 +118,10 @@ class Watch:
             tracker=self._tracker,
             host=self._host,
             client=self._client() if self._client is not None else None,
+            governing=self._governing,
         )
+        self._governing = made.governing
+        return made
 
     async def _work(self, key: str) -> Outcome | None:
         async with self._orchestrator() as orchestrator:

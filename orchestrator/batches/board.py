@@ -30,14 +30,13 @@ from orchestrator.events import (
     GateJudged,
     ModelReplied,
     Notice,
-    RequestFailed,
-    RequestIntended,
     Reviewed,
     Signal,
     ToolsReturned,
     ToolStarted,
     Waiting,
 )
+from orchestrator.modelevents import RequestFailed, RequestIntended
 
 UNTOLD = frozenset({"SnapshotTaken", "TranscriptOpened", "Prompted", "ToolOutput", "EgressEnded"})
 """Kinds of events that tell a person nothing."""

@@ -400,7 +400,13 @@ class Lane:
 
 
 class LaneClient:
-    """Asks for the replies of one run by way of the lane."""
+    """Asks for the replies of one run by way of the lane.
+
+    Attributes:
+        ungoverned: a request that waits for hours holds no place, and its reply may take as long.
+    """
+
+    ungoverned = True
 
     def __init__(self, lane: Lane, run: str, usual: ModelClient) -> None:
         self._lane = lane

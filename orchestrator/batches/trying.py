@@ -11,7 +11,8 @@ from orchestrator.batches.fates import fate_of, fate_of_error
 from orchestrator.batches.jobs import Job, Looks, Purse, RunStanding, Workplace
 from orchestrator.batches.nights import Fate, IssueBegun, IssueId, Why
 from orchestrator.batches.views import IssueView
-from orchestrator.events import Event, ModelReplied, RequestFailed, Signal
+from orchestrator.events import Event, ModelReplied, Signal
+from orchestrator.modelevents import RequestFailed
 from orchestrator.ports import Clock
 from orchestrator.records import Outcome
 

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from orchestrator.errors import JournalError
+from orchestrator.journals.board import TABLES as LANES
 
 RUNS = (
     """create table runs (
@@ -49,7 +50,7 @@ NIGHTS = (
       primary key (night, seq), unique (night, key)) without rowid""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (RUNS, FORKS, NIGHTS)
+STEPS: tuple[tuple[str, ...], ...] = (RUNS, FORKS, NIGHTS, LANES)
 """What brings a file from one form to the next; an empty file has form 0."""
 
 FORM = len(STEPS)

@@ -11,7 +11,9 @@ import anthropic
 import httpx2
 import orjson
 
+from orchestrator.amounts import RateNews
 from orchestrator.errors import ModelError
+from orchestrator.models.rates import rates_of
 from orchestrator.models.refusals import error_for, sendable
 from orchestrator.models.stream import Accumulator
 from orchestrator.records import ModelReply, ModelRequest
@@ -47,9 +49,11 @@ class AnthropicSdkClient:
         body: dict[str, Any] = orjson.loads(request.body())
         body.pop("stream")
         request_id = ""
+        rates: tuple[RateNews, ...] = ()
         try:
             stream = await self._client.messages.create(stream=True, **body)
             request_id = stream.response.headers.get("request-id", "")
+            rates = rates_of(stream.response.headers)
             async for event in stream:
                 accumulator.take(event.model_dump(mode="json", exclude_unset=True, warnings=False))
         except anthropic.APIStatusError as error:
@@ -70,9 +74,12 @@ class AnthropicSdkClient:
                 f"no connection to the model's service: {str(error) or type(error).__name__}",
                 retryable=True,
                 started=accumulator.started,
+                unreachable=isinstance(
+                    error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout
+                ),
                 hint="check the network, and ANTHROPIC_BASE_URL",
             ) from None
-        return accumulator.reply(request_id)
+        return accumulator.reply(request_id, rates)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx2
 
 from orchestrator.errors import MalformedReply, ModelError, ModelRefused
+from orchestrator.models.rates import rates_of
 from orchestrator.models.refusals import error_for, sendable
 from orchestrator.models.stream import Accumulator, EventReader
 from orchestrator.records import ModelReply, ModelRequest
@@ -53,6 +54,7 @@ class MessagesClient:
                 if response.status_code != 200:
                     raise await self._refusal(response)
                 request_id = response.headers.get("request-id", "")
+                rates = rates_of(response.headers)
                 reader = EventReader()
                 async for chunk in response.aiter_bytes():
                     for event in reader.feed(chunk):
@@ -65,6 +67,7 @@ class MessagesClient:
                 f"the model's service was silent for too long ({type(error).__name__})",
                 retryable=True,
                 started=accumulator.started,
+                unreachable=isinstance(error, httpx2.ConnectTimeout),
             ) from None
         except httpx2.InvalidURL as error:
             raise ModelRefused(f"{self._url} is not an address: {error}") from None
@@ -73,9 +76,10 @@ class MessagesClient:
                 f"no connection to the model's service: {str(error) or type(error).__name__}",
                 retryable=True,
                 started=accumulator.started,
+                unreachable=isinstance(error, httpx2.ConnectError),
                 hint="check the network, and ANTHROPIC_BASE_URL",
             ) from None
-        return accumulator.reply(request_id)
+        return accumulator.reply(request_id, rates)
 
     @staticmethod
     async def _refusal(response: httpx2.Response) -> ModelError:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import orjson
 
 from orchestrator.errors import ConfigError, ModelError, ModelOverloaded, ModelRefused, TooLong
+from orchestrator.models.rates import rates_of
 
 TOO_LONG = re.compile(
     r"prompt is too long|exceed\w*[ _]context|context (window|length|limit)|too many tokens"
@@ -50,10 +51,12 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes) -> ModelErro
     retryable = status in RETRYABLE or status >= 500
     if wanted in {"true", "false"}:
         retryable = wanted == "true"
+    rates = rates_of(headers)
+    wait = _retry_after(headers)
     if status in {429, 529, 503}:
-        return ModelOverloaded(text, retryable=retryable, retry_after=_retry_after(headers))
+        return ModelOverloaded(text, retryable=retryable, retry_after=wait, rates=rates)
     if retryable:
-        return ModelError(text, retryable=True, retry_after=_retry_after(headers))
+        return ModelError(text, retryable=True, retry_after=wait, rates=rates)
     if status in {400, 413} and TOO_LONG.search(said):
         return TooLong(text, hint="split the issue into smaller ones")
     return ModelRefused(text, mendable=status in HINTS, hint=HINTS.get(status, ""))

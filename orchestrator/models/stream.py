@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from orchestrator.amounts import RateNews
 from orchestrator.errors import MalformedReply, ModelError, ModelOverloaded
 from orchestrator.records import ModelReply, Usage
 from orchestrator_tools.contract import Block
@@ -128,7 +129,7 @@ class Accumulator:
             case _:
                 pass  # newer than this reader: nothing that it would send back
 
-    def reply(self, request_id: str = "") -> ModelReply:
+    def reply(self, request_id: str = "", rates: tuple[RateNews, ...] = ()) -> ModelReply:
         """Return the whole reply.
 
         Raises:
@@ -146,6 +147,7 @@ class Accumulator:
             broken_calls=tuple(broken),
             message_id=self._message_id,
             cache_miss=self._cache_miss,
+            rates=rates,
         )
 
     def _block(self, index: int, broken: list[str]) -> Block | None:

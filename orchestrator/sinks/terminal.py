@@ -31,8 +31,6 @@ from orchestrator.events import (
     ModelReplied,
     Notice,
     Prompted,
-    RequestFailed,
-    RequestIntended,
     Reviewed,
     RunFinished,
     RunParked,
@@ -47,6 +45,7 @@ from orchestrator.events import (
     Waiting,
 )
 from orchestrator.lifeevents import RunAbandoned, RunTakenOver
+from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended, switched
 from orchestrator.records import Finding, VerdictState
 from orchestrator.sinks.plain import line
 from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
@@ -113,6 +112,7 @@ class TerminalSink:
                 | WorkspaceSetUp()
                 | ResultsCleared()
                 | Compacted()
+                | ModelSwitched()
             ):
                 text = self._styled(line(_told(event), 160), "dim")
             case _:
@@ -226,10 +226,13 @@ def _told(
     | Notice
     | EgressDecided
     | WorkspaceSetUp
+    | ModelSwitched
     | ResultsCleared
     | Compacted,
 ) -> str:
     match event:
+        case ModelSwitched():
+            text = switched(event)
         case EgressDecided(host=host, port=port):
             refused = "" if event.allowed else f" refused: {event.reason}"
             text = f"network: {host}:{port}{refused}"

@@ -11,9 +11,16 @@ import anyio
 import pytest
 
 from orchestrator.errors import JournalError
-from orchestrator.events import BranchSet, Event, Notice, RequestFailed, RunFinished, RunStarted
+from orchestrator.events import (
+    BranchSet,
+    Event,
+    Notice,
+    RunFinished,
+    RunStarted,
+)
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import SqliteJournal
+from orchestrator.modelevents import RequestFailed
 from orchestrator.ports import RunJournal
 from orchestrator.testing import MemoryJournal
 from tests.builders import a_definition, a_reply_event, a_run, an_outcome

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import MalformedReply, ModelError, ModelOverloaded, ModelRefused
+from orchestrator.errors import MalformedReply, ModelError, ModelOverloaded, ModelRefused, TooLong
 from tests.builders import a_request
 from tests.model_clients import CLIENTS, a_client, answered
 from tests.sse_server import Play, event, refusal, serving, start, stop, text
@@ -81,7 +81,7 @@ MENDABLE = {**FINAL, "mendable": True}
         (refusal(402, "billing_error"), ModelRefused, MENDABLE),
         (refusal(403, "permission_error"), ModelRefused, MENDABLE),
         (refusal(404, "not_found_error"), ModelRefused, MENDABLE),
-        (refusal(413, "request_too_large"), ModelRefused, FINAL),
+        (refusal(413, "request_too_large"), TooLong, FINAL),
         (refusal(422, "invalid_request_error"), ModelRefused, FINAL),
     ],
     ids=lambda one: str(one.status) if isinstance(one, Play) else None,

@@ -17,7 +17,6 @@ from orchestrator.events import (
     Event,
     GateJudged,
     Notice,
-    RequestFailed,
     RunFinished,
     RunParked,
     RunResumed,
@@ -30,6 +29,7 @@ from orchestrator.events import (
     TranscriptOpened,
     Waiting,
 )
+from orchestrator.modelevents import RequestFailed
 from orchestrator.records import Route, Usage
 from orchestrator.sinks.terminal import TerminalSink
 from tests.builders import a_definition, a_reply_event, a_run, a_verdict, an_issue, an_outcome

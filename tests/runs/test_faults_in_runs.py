@@ -11,8 +11,6 @@ from orchestrator import Event, Orchestrator, Signal, broadcast
 from orchestrator.errors import MalformedReply, ModelOverloaded, ModelRefused
 from orchestrator.events import (
     ModelReplied,
-    RequestFailed,
-    RequestIntended,
     RunFinished,
     RunParked,
     RunStarted,
@@ -20,6 +18,7 @@ from orchestrator.events import (
     ToolStarted,
     Waiting,
 )
+from orchestrator.modelevents import RequestFailed, RequestIntended
 from orchestrator.records import ModelReply, ModelRequest
 from orchestrator.testing import says
 from tests.runs.conftest import BRANCH, git

@@ -6,7 +6,13 @@ import anyio
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.events import ModelReplied, RequestIntended, RunParked, RunResumed, RunStarted
+from orchestrator.events import (
+    ModelReplied,
+    RunParked,
+    RunResumed,
+    RunStarted,
+)
+from orchestrator.modelevents import RequestIntended
 from orchestrator.prices import table
 from orchestrator.records import ModelReply, ModelRequest, Usage
 from orchestrator.testing import says

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from orchestrator import Limits, Orchestrator
 from orchestrator.accounts import Account
-from orchestrator.events import ModelReplied, RequestIntended, RunParked
-from orchestrator.records import Usage
+from orchestrator.events import ModelReplied, RunParked
+from orchestrator.modelevents import RequestIntended
+from orchestrator.records import ModelReply, ModelRequest, Usage
 from orchestrator.testing import says
 from tests.runs.conftest import CommandLine
 from tests.runs.stage import MEND, NOTE, Stage, mended
@@ -52,13 +56,38 @@ async def test_what_the_model_was_told_is_not_told_again(stage: Stage) -> None:
     assert len([one for one in stage.notices() if "money is used up" in one]) == 1
 
 
+class Chatty:
+    """A model that looks around for ever; each conversation has a cache of its own."""
+
+    def __init__(self, output_tokens: int) -> None:
+        self._output_tokens = output_tokens
+        self._sent: dict[bytes, int] = {}
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Say as much as it may, up to a number of tokens."""
+        found = re.search(rb"Wish \d+", request.messages[0])
+        assert found is not None
+        before, all_of_it = self._sent.get(found[0], 0), request.size() // 4
+        self._sent[found[0]] = all_of_it
+        usage = Usage(
+            output_tokens=min(self._output_tokens, request.max_tokens),
+            cache_read_tokens=before,
+            cache_write_tokens=all_of_it - before,
+        )
+        await anyio.lowlevel.checkpoint()  # others ask meanwhile
+        return says("", (LOOK[0], {"pattern": f"{all_of_it}*.md"}), usage=usage)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
 async def together(stage: Stage, limits: Limits | Account, *keys: str, turns: int = 60) -> float:
     """Run issues side by side under one account; return what all of them cost."""
     made = Orchestrator.from_config(
         stage.config,
         repo=stage.repo,
         state=stage.state,
-        client=Talkative(3000),
+        client=Chatty(3000),
         sinks=[stage.hear],
         together=limits,
     )
@@ -79,7 +108,7 @@ async def together(stage: Stage, limits: Limits | Account, *keys: str, turns: in
 async def test_runs_side_by_side_never_pass_what_they_have_together(stage: Stage) -> None:
     """Three runs that would each spend all of it spend no more than that together, and park."""
     for key in ("11", "12", "13"):
-        stage.issue(key)
+        stage.issue(key, title=f"Wish {key}")
     spent = await together(stage, Limits(usd=1.0), "11", "12", "13")
     assert 0.5 < spent <= 1.0
     parked = stage.all(RunParked)
@@ -95,7 +124,7 @@ async def test_turns_of_all_runs_together(stage: Stage) -> None:
     account = Account(Limits(turns=6), whose="the night")
     account.book(0.0, 0, turns=2)
     for key in ("11", "12"):
-        stage.issue(key)
+        stage.issue(key, title=f"Wish {key}")
     await together(stage, account, "11", "12")
     assert 6 <= account.turns <= 7
     assert all("6 turns for the night" in one.outcome.error for one in stage.all(RunParked))

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.events import GateJudged, Notice, RequestIntended, ToolsReturned
+from orchestrator.events import GateJudged, Notice, ToolsReturned
+from orchestrator.modelevents import RequestIntended
 from orchestrator.testing import says
 from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
 from tests.egress.conftest import World, authority, far, world
