@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.care import CareMeans
@@ -10,19 +11,26 @@ from orchestrator.prices import Model
 from orchestrator.settings import Config
 
 
-def care_of(config: Config, environment: Mapping[str, str], state: Path) -> CareMeans:
+def care_of(
+    config: Config, environment: Mapping[str, str], state: Path, *, slow: bool = False
+) -> CareMeans:
     """Return what agents are looked after with.
 
     Args:
         config: says what may be done.
         environment: says whether the service is the vendor's own, and holds the key to it.
         state: where it is kept what the service has said of its models.
+        slow: whether replies come in batches, minutes or hours later: marks then last an hour, and
+            nothing is asked for that a batch might not take.
     """
     diagnose = config.context.diagnose
     if diagnose is None:
         diagnose = not environment.get("ANTHROPIC_BASE_URL", "")
     windows = Windows(environment, state / "models.json")
-    return CareMeans(config.stuck, config.context, diagnose=diagnose, window=windows.of)
+    context = config.context
+    if slow:
+        context, diagnose = replace(context, cache_marks="1h"), False
+    return CareMeans(config.stuck, context, diagnose=diagnose, window=windows.of)
 
 
 class Windows:

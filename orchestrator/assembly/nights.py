@@ -228,7 +228,7 @@ class Nights:
             sandbox_backend=self._sandbox_backend,
             agents=self._agents,
             together=account,
-            lane=lanes.of_run,
+            lane=lanes.of_run if lanes.batches is not None else None,
         )
 
     def _lane_batches(self, night: Night, stack: AsyncExitStack) -> MessageBatches | None:

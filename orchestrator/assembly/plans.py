@@ -258,7 +258,7 @@ class RepositoryPlans:
             ),
             pack_limit=settings.workspace.pack_limit_mb * 1024 * 1024,
             needs=self._needs(),
-            care=care_of(settings, self._environment, self._state),
+            care=care_of(settings, self._environment, self._state, slow=self._has_lane(run)),
             shared=self._shared(run, show),
             guidance=self._guidance,
             notes=self._notes(),
@@ -276,6 +276,9 @@ class RepositoryPlans:
         if self._lane is None or run.scripted:
             return client
         return self._lane(run.run_id, client)
+
+    def _has_lane(self, run: Run) -> bool:
+        return self._lane is not None and not run.scripted
 
     def _needs(self) -> Needs:
         return needs_of(
