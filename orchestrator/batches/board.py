@@ -117,6 +117,7 @@ class Board:
         """Return the issues that are worked on, in the order of the plan."""
         sent = {run for turns in self.view.turns.values() if turns.read is None
                 for run in turns.runs}  # fmt: skip
+        usual: Lane = "now" if self.view.night.lane == "now" else ""
         found = []
         for id_, one in self.view.issues.items():
             live = self.live.get(id_)
@@ -126,7 +127,7 @@ class Board:
             found.append(
                 Row(planned.issue, planned.title, planned.agent, live.turn, live.said,
                     max(now - live.at, 0.0), self._before(id_) + live.usd,
-                    "batch" if live.run in sent else "now")
+                    "batch" if live.run in sent else usual)
             )  # fmt: skip
         return found
 

@@ -25,6 +25,8 @@ LOW, HIGH = 0.1, 0.9
 PRIOR_WEIGHT = 1.5
 """How many runs just like it what is assumed beforehand counts for."""
 SAME_REPO, SAME_AGENT, SAME_MODEL, SAME_SIZE, LABELS = 3.0, 3.0, 2.0, 1.5, 2.0
+NEAR = 0.1
+"""Runs that say less than this are not counted among those that a forecast is learnt from."""
 ALIKE = 0.3
 """How far issues of a night are wrong in the same direction."""
 SIZES = (400, 2_000, 8_000)
@@ -91,7 +93,9 @@ def expected(case: Case, past: Sequence[Past]) -> Expected:
     )  # fmt: skip
     low, mean, high = usd
     soon, usual, late = minutes
-    return Expected(mean, low, high, usual, soon, late, from_runs=len(past))
+    return Expected(
+        mean, low, high, usual, soon, late, from_runs=sum(weight >= NEAR for _, weight in weighted)
+    )
 
 
 def _likeness(case: Case, one: Past) -> float:

@@ -65,7 +65,7 @@ def _summary(night: NightReport, zone: tzinfo | None) -> list[str]:
     ended = moment(night.ended, zone) if night.ended is not None else "not ended yet"
     ceiling = f" of {dollars(night.ceiling_usd)}" if night.ceiling_usd is not None else ""
     rows = [
-        f"**{said(night.counted)}**; {said(night.standing)}",
+        f"**{said(night.counted)}**; {said(night.standing.replace('_', ' '))}",
         f"{moment(night.began, zone)} to {ended}, {seconds(totals.wall_s)}",
         f"{dollars(totals.usd)}{ceiling}; expected {usd_range(night.forecast)}",
         f"{totals.turns} turns, {share(totals.cache_share)} of all prompts from the cache",

@@ -101,7 +101,8 @@ def _numbered(night: NightReport) -> list[tuple[int, IssueReport]]:
 def _header(night: NightReport, name: str, zone: tzinfo | None) -> Html:
     ended = moment(night.ended, zone) if night.ended is not None else "not ended yet"
     standing = {
-        "running": "No end is recorded: it works still, or was cut off.",
+        "running": "It is being worked on.",
+        "cut_off": f"It was cut off. Go on with: orchestrate batch resume {night.night}",
         "complete": "Complete.",
         "unfinished": f"Not finished. Go on with: orchestrate batch resume {night.night}",
     }[night.standing]

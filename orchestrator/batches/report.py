@@ -28,6 +28,9 @@ from orchestrator.records import DiffStat, Outcome, Usage, VerdictState
 FORM = 1
 """The form of the JSON; keys are added, never changed, while it is the same."""
 
+Standing = Literal["running", "cut_off", "complete", "unfinished"]
+"""Worked on; its process is gone without an end; nothing left for a resume; or something."""
+
 ShownFate = Literal[
     "done", "not_done", "infrastructure", "parked", "passed_over", "vanished", "open"
 ]
@@ -144,7 +147,6 @@ class NightReport:
     Attributes:
         form: of this data.
         hit_ceiling: whether the ceiling kept an issue from being begun or ended.
-        standing: ``running`` where no end is recorded: it works, or was killed.
         counted: how many issues had each fate, in words.
         notes: what has to be known beside the numbers.
         forecast: what all of the plan was expected to take.
@@ -152,7 +154,7 @@ class NightReport:
 
     form: int
     night: str
-    standing: Literal["running", "complete", "unfinished"]
+    standing: Standing
     stopped_by: str
     hit_ceiling: bool
     repos: tuple[str, ...]
@@ -175,7 +177,12 @@ class NightReport:
 
 
 def reported(
-    night: Night, events: Iterable[NightEvent], outcomes: Mapping[str, Outcome], *, now: float
+    night: Night,
+    events: Iterable[NightEvent],
+    outcomes: Mapping[str, Outcome],
+    *,
+    now: float,
+    is_worked_on: bool = True,
 ) -> NightReport:
     """Return what became of a night, or how it stands.
 
@@ -184,6 +191,7 @@ def reported(
         events: all of its events, in order.
         outcomes: the last outcome of each run of the night that has one, by the run's id.
         now: seconds since 1970.
+        is_worked_on: whether a process that lives works on it, where no end is recorded.
     """
     events = list(events)
     view = NightView(night, events)
@@ -195,7 +203,7 @@ def reported(
     return NightReport(
         form=FORM,
         night=view.night.night,
-        standing=_standing(view),
+        standing=_standing(view, is_worked_on=is_worked_on),
         stopped_by=view.stopping,
         hit_ceiling=view.hit_ceiling,
         repos=tuple(site.top for site in view.night.sites),
@@ -231,9 +239,9 @@ def cache_share(usage: Usage) -> float | None:
     return usage.cache_read_tokens / usage.prompt_tokens if usage.prompt_tokens else None
 
 
-def _standing(view: NightView) -> Literal["running", "complete", "unfinished"]:
+def _standing(view: NightView, *, is_worked_on: bool) -> Standing:
     if view.ended is None:
-        return "running"
+        return "running" if is_worked_on else "cut_off"
     return "complete" if view.complete else "unfinished"
 
 

@@ -45,6 +45,19 @@ LIMITS = (
     ),
 )
 
+MEANS = (
+    click.option(
+        "--agents",
+        type=click.Path(path_type=Path),
+        help="A folder of agent files that wins over all others.",
+    ),
+    click.option(
+        "--sandbox",
+        type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
+        help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
+    ),
+)
+
 
 def options(*given: Decorator) -> Decorator:
     """Give a command several options, in order."""
@@ -73,16 +86,7 @@ def options(*given: Decorator) -> Decorator:
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
 )
-@click.option(
-    "--agents",
-    type=click.Path(path_type=Path),
-    help="A folder of agent files that wins over all others.",
-)
-@click.option(
-    "--sandbox",
-    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
-    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
-)
+@options(*MEANS)
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> int:
     """Work on many issues under one ceiling, each in a workspace of its own.
@@ -101,6 +105,7 @@ def command(context: click.Context, /, **given: Any) -> int:
 @command.command("resume")
 @click.argument("batch", required=False, default="")
 @options(*LIMITS)
+@options(*MEANS)
 @options(*SHOWING)
 @STATE
 def resume(**given: Any) -> int:

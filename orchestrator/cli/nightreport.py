@@ -90,7 +90,7 @@ def report_of(batch: str, state: Path | None) -> NightReport:
             outcome = await journal.outcome(run)
             if outcome is not None:
                 outcomes[run] = outcome
-        return reported(night, events, outcomes, now=time.time())
+        return reported(night, events, outcomes, now=time.time(), is_worked_on=row.is_worked_on)
 
     return _with_journal(state, read)
 

@@ -30,7 +30,7 @@ from tests.builders import a_reply_event
 
 def a_board(count: int = 3, *events: NightEvent) -> Board:
     """Build the board of a night that has begun."""
-    night = a_night(a_plan(count), until=BEGAN + 3600)
+    night = a_night(a_plan(count), until=BEGAN + 3600, lane="now")
     return Board(NightView(night, [NightBegun(1, night, BEGAN), *events]))
 
 

@@ -59,6 +59,7 @@ def test_runs_unlike_it_count_less() -> None:
     others = [replace(RUN, repo="other", agent="db", model="haiku", usd=30.0)] * 10
     assert expected(CASE, [RUN] * 10 + others).usd < 8
     assert expected(replace(CASE, repo="other", agent="db"), [RUN] * 10 + others).usd > 15
+    assert expected(CASE, [RUN] * 10 + others).from_runs == 10
     labelled = [replace(RUN, labels=frozenset({"epic"}), size=9_000, usd=10.0)] * 10
     assert expected(CASE, [RUN] * 10 + labelled).usd < 6
 

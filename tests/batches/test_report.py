@@ -100,7 +100,10 @@ def test_a_night_that_goes_on_or_was_cut_off_can_be_told() -> None:
     assert [one.fate for one in report.issues] == ["open"] * 3
     assert [one.outcome for one in report.issues] == ["being worked on", "not begun", "not begun"]
     assert report.totals.wall_s == 100
-    assert "No end is recorded" in page(report, zone=UTC)
+    assert "It is being worked on." in page(report, zone=UTC)
+    cut_off = reported(night, events, {}, now=BEGAN + 100, is_worked_on=False)
+    assert cut_off.standing == "cut_off"
+    assert "It was cut off. Go on with: orchestrate batch resume" in page(cut_off, zone=UTC)
     assert "not ended yet" in markdown(report, zone=UTC)
 
 

@@ -229,7 +229,7 @@ def test_a_killed_batch_is_told_and_gone_on_with(night: CommandLine, wishes: Wis
         process.kill()
         process.communicate()
     found = report(night)
-    assert found["standing"] == "running"
+    assert found["standing"] == "cut_off"
     assert [one["fate"] for one in found["issues"]] == ["done", "open", "open"]
     assert "cut off" in night.run("batch", "list").stdout
     wishes.held.clear()
