@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         open_workspace,
     )
     from orchestrator.assembly.nights import Nights
+    from orchestrator.assembly.onebatch import run_batch
     from orchestrator.assembly.runtime import Orchestrator
     from orchestrator.batches.nights import Night, Planned, Site, Wanted
     from orchestrator.batches.views import NightView
@@ -45,6 +46,7 @@ _HOMES = {
     "Verdict": "orchestrator.records",
     "open_toolbox": "orchestrator.assembly.embedding",
     "open_workspace": "orchestrator.assembly.embedding",
+    "run_batch": "orchestrator.assembly.onebatch",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "Wanted",
     "open_toolbox",
     "open_workspace",
+    "run_batch",
 ]
 
 

@@ -54,6 +54,7 @@ class BatchServer:
     Attributes:
         answer: gives the assistant message for a request's body, or a refusal.
         fates: what becomes of items, by custom id or by the function ``fate``.
+        cancels: whether a batch that is called off has done nothing.
         ends_at: how many looks at a batch it takes until it ends; None waits for ``end``.
         asked: every request for a reply: its body, and whether a batch brought it.
         usd: what was asked for has cost.
@@ -64,6 +65,7 @@ class BatchServer:
     fate: Callable[[str, dict[str, Any]], str] = lambda _id, _body: ""
     ends_at: int | None = None
     shuffled: bool = True
+    cancels: bool = False
     refuses: list[Refusal] = field(default_factory=list)
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
@@ -179,7 +181,10 @@ class _Handler(BaseHTTPRequestHandler):
     state: BatchServer
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"] or 0))
+        length = int(self.headers["content-length"] or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return  # who asked was killed in the middle of it
         state = self.state
         state.bodies.append(body)
         state.headers.append({k.lower(): v for k, v in self.headers.items()})
@@ -190,8 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
             state.after_send(batch)
             self._json(state.view(batch))
         elif self.path.startswith(BATCHES):
-            state.end(self.path.removeprefix(f"{BATCHES}/").partition("/")[0])
-            self._json({})
+            batch = state.batches[self.path.removeprefix(f"{BATCHES}/").partition("/")[0]]
+            if state.cancels:
+                state.fates |= {one["custom_id"]: "canceled" for one in batch.requests}
+            state.end(batch.id)
+            self._json(state.view(batch))
         else:
             self._stream(json.loads(body))
 

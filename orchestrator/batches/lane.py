@@ -156,6 +156,11 @@ class Lane:
         """Tell whether a run waits for a batch, or to be part of one."""
         return bool(self._waiting.get(run))
 
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing is gathered any more."""
+        return self._closed
+
     def close(self) -> None:
         """Gather no more: what waits is asked for in the usual way, from now on."""
         self._closed = True
@@ -400,18 +405,17 @@ class Lane:
 
 
 class LaneClient:
-    """Asks for the replies of one run by way of the lane.
-
-    Attributes:
-        ungoverned: a request that waits for hours holds no place, and its reply may take as long.
-    """
-
-    ungoverned = True
+    """Asks for the replies of one run by way of the lane."""
 
     def __init__(self, lane: Lane, run: str, usual: ModelClient) -> None:
         self._lane = lane
         self._run = run
         self._usual = usual
+
+    @property
+    def ungoverned(self) -> bool:
+        """Tell whether requests go to batches: they hold no place, and may take hours."""
+        return not self._lane.is_closed
 
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Return the reply; raises ``ModelError`` where none came."""

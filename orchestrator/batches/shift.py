@@ -27,7 +27,7 @@ from orchestrator.batches.nights import (
     Why,
 )
 from orchestrator.batches.trying import Try
-from orchestrator.batches.views import IssueView
+from orchestrator.batches.views import IssueView, NightView
 from orchestrator.errors import only
 from orchestrator.ports import Clock
 
@@ -99,6 +99,11 @@ class Shift:
         self._stop_is_noted = False
 
     # -- from outside ----------------------------------------------------------------------
+
+    @property
+    def view(self) -> NightView:
+        """Return how the night stands."""
+        return self._view
 
     def live(self) -> int:
         """Return how many issues are worked on."""

@@ -301,7 +301,10 @@ async def test_a_closed_lane_sends_nothing_more(service: BatchServer) -> None:
 
         tasks.start_soon(one)
         await until(lambda: lane.is_waiting("r"))
+        client = lane.of_run("r", process.usual)
+        assert getattr(client, "ungoverned", None) is True, "a batch takes no place in a lane"
         lane.close()
+        assert getattr(client, "ungoverned", None) is False
         await until(lambda: found == ["now"])
         assert await ask(lane, process, "s", "y") == "too"
     assert not service.batches

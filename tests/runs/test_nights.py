@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
 
-from orchestrator.batches.nights import Expected
-from orchestrator.batches.shift import Shift
+from orchestrator import Event, Issue, NightView, Signal, run_batch
+from orchestrator.batches.nights import Expected, NightEvent
+from orchestrator.batches.shift import Shift, ShiftPace
 from orchestrator.records import Limits
+from orchestrator.repository import locate
+from orchestrator.testing import MemoryTracker
 from tests.batch_server import Batch
 from tests.runs.night_fixture import nights
 from tests.runs.night_stage import NightStage, fates
@@ -171,3 +175,53 @@ async def test_an_issue_whose_blocker_was_done_tonight_is_begun(nights: NightSta
     plan = (night.plan[0], replace(night.plan[1], blocked_by=("1",)))
     view = await nights.work(replace(night, plan=plan))
     assert fates(view) == {"1": "done", "2": "done"}
+
+
+async def test_a_batch_in_one_call(nights: NightStage) -> None:
+    """A program plans and works through a batch in one call, over any tracker, watched live."""
+    heard: list[str] = []
+    seen: set[tuple[str, str]] = set()
+
+    async def hear(event: NightEvent, _: NightView) -> None:
+        heard.append(type(event).__name__)
+
+    async def look(issue: tuple[str, str], run: str, _: Event | Signal) -> None:
+        seen.add((issue[1], run))
+
+    wishes = [
+        Issue(
+            str(number), f"Wish {number}", f"Please fulfil wish number {number}.", labels=("now",)
+        )
+        for number in (1, 2)
+    ]
+    tracker = MemoryTracker(wishes)
+    view = await run_batch(
+        nights.repo,
+        labels=["now"],
+        agent="backend-engineer",
+        limit_usd=20.0,
+        state=nights.state,
+        config=nights.config,
+        trackers={locate(nights.repo).id: tracker},
+        heard=hear,
+        looks=look,
+    )
+    assert fates(view) == {"1": "done", "2": "done"}
+    assert view.complete
+    assert heard[0] == "NightBegun"
+    assert heard[-1] == "NightEnded"
+    assert {key for key, _ in seen} == {"1", "2"}
+    assert set(tracker.reports) == {"1", "2"}
+
+
+async def test_as_the_end_comes_near_runs_change_lane(nights: NightStage) -> None:
+    """With ``auto`` a batch that is not back in time is called off, and its turns are asked for."""
+    nights.service.ends_at = None
+    nights.service.cancels = True
+    nights.issues(2)
+    until = time.time() + 600
+    pace = ShiftPace(backoff_s=0.05, margin_s=600 - 3.0)
+    view = await nights.work(nights.night(lane="auto", until=until), pace=pace)
+    assert set(fates(view).values()) == {"done"}
+    assert False in {batch for _, batch in nights.service.asked}
+    assert nights.service.batches

@@ -131,8 +131,7 @@ def test_killed_a_few_times(nights: NightStage, lane: str) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("lane", ["now", "batches"])
-def test_killed_twenty_times(nights: NightStage, lane: str, seed: int) -> None:
-    """The same, with ten kills in each of two nights."""
-    killed_again_and_again(nights, lane, kills=10, seed=seed)
+def test_killed_twenty_times(nights: NightStage, lane: str) -> None:
+    """The same, with ten kills in a night of each lane."""
+    killed_again_and_again(nights, lane, kills=10, seed=1)
