@@ -14,6 +14,8 @@ from orchestrator.batches.words import dollars, minutes_range, usd_range
 from orchestrator.sinks.plain import line, safe_json
 
 MANY = 8
+ASKED_FOR = "command line"
+"""Why an agent is named that the user named; nobody has to be told."""
 LEFT_OUT = {
     "ceiling": "the ceiling is not expected to reach for it",
     "until": "it is not expected to end before the night does",
@@ -40,7 +42,7 @@ def show_plan(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> N
 
 def _beside(one: Planned, plan: NightPlan) -> list[str]:
     """Return what else is told of an issue: why its agent, and what it waits for."""
-    told = [one.reason] if one.agent else []
+    told = [one.reason] if one.agent and one.reason != ASKED_FOR else []
     if one.id in plan.hindered:
         told.append(f"cannot be begun: {plan.hindered[one.id]}")
     elif one.id in plan.forecast.left_out:
@@ -79,8 +81,8 @@ def summed(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> list
     else:
         out = len(forecast.left_out)
         lines.append(
-            f"does not fit (ceiling {dollars(ceiling_usd)}): {out} issues are left out; "
-            f"all that can be begun take {dollars(forecast.wanted_usd)}"
+            f"does not fit (ceiling {dollars(ceiling_usd)}): {out} issues are not expected to be "
+            f"begun; all that can be take {dollars(forecast.wanted_usd)}"
         )
     return lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +21,6 @@ def a_browser() -> Iterator[Browser]:
     """Start the browser of this machine."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
-        warnings.warn(pytest.PytestWarning(MISSING), stacklevel=1)
         pytest.skip(MISSING)
     with sync_playwright() as playwright:
         # Its own walls need what root in a container does not have; only our own page is opened.

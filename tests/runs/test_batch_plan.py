@@ -81,7 +81,7 @@ def test_the_forecast_learns_from_runs_and_the_ceiling_leaves_out(
     assert "1              not planned: it is done already: run 1-" in done.stdout
     assert "learnt from 1 runs" in done.stdout
     assert "left out: the ceiling is not expected to reach for it" in done.stdout
-    assert "does not fit (ceiling $0.40): 1 issues are left out" in done.stdout
+    assert "does not fit (ceiling $0.40): 1 issues are not expected to be begun" in done.stdout
 
 
 @pytest.mark.parametrize(
