@@ -27,6 +27,13 @@ STATUS: dict[str, OutcomeStatus] = {
 """What the ends of an agent's work mean for the run."""
 
 
+def go_on(run: Run) -> str:
+    """Say how a parked run goes on."""
+    if run.forked_from:
+        return f"go on with: orchestrate runs resume {run.run_id}"
+    return f"go on with: orchestrate issue {run.issue.key}"
+
+
 PARKING = (SandboxUnavailable, WorkspaceError, RemoteUnavailable, TrackerError)
 """What a person or time mends, after which the run goes on where it stood."""
 

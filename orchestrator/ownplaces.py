@@ -40,6 +40,11 @@ class OwnPlaces:
         place = self._container / name
         return place if name.startswith("place") and (place / "ready").exists() else None
 
+    @property
+    def seed(self) -> Path:
+        """Return where what a fork begins with is kept until its workspace is put back."""
+        return self._container / "seed"
+
     def unused(self) -> Path:
         """Return a place that nobody knows yet; without walls it is seen inside, so it is fixed."""
         token = "" if self._fixed else f"-{secrets.token_hex(4)}"

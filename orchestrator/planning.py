@@ -109,6 +109,14 @@ class Plans(Protocol):
         """Return where work goes on with feedback, or None and what a person should know."""
         ...
 
+    async def branch_beside(self, run: Run, fork: str) -> str:
+        """Return a branch of a fork's own."""
+        ...
+
+    async def seed(self, parent: Run, run: Run, kept: str) -> None:
+        """Have a fork's workspace begin with what was kept of its parent's; nothing if empty."""
+        ...
+
     async def ready(self) -> None:
         """Prove what every run needs, before one is begun."""
         ...

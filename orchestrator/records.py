@@ -94,6 +94,8 @@ class Run:
     Attributes:
         base_ref: the user's branch that the run started from; empty where HEAD was on none.
         continues: the pull request whose feedback this run works on, if that is its task.
+        forked_from: the run that this one is a fork of; empty where it is none.
+        forked_at: the turn of that run after which this one goes on.
     """
 
     run_id: str
@@ -108,6 +110,8 @@ class Run:
     scripted: bool = False
     base_ref: str = ""
     continues: Continued | None = None
+    forked_from: str = ""
+    forked_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

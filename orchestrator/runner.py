@@ -32,7 +32,7 @@ from orchestrator.lifeevents import taken_at
 from orchestrator.limits import Ledger
 from orchestrator.means import Means
 from orchestrator.modelevents import ModelSwitched, switched
-from orchestrator.outcomes import STATUS, Outcomes
+from orchestrator.outcomes import STATUS, Outcomes, go_on
 from orchestrator.permissions import Permissions
 from orchestrator.places import PlacedTools
 from orchestrator.ports import RunJournal
@@ -150,7 +150,7 @@ class Runner:
 
     def interrupted(self) -> Outcome:
         """Return the outcome of a run that is being cancelled."""
-        hint = f"go on with: orchestrate issue {self._run.issue.key}"
+        hint = go_on(self._run)
         return self._outcomes.of("cancelled", "", error="it was interrupted", hint=hint)
 
     # -- the work --------------------------------------------------------------------------

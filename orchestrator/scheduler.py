@@ -20,6 +20,7 @@ from orchestrator.errors import (
     only,
 )
 from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted
+from orchestrator.outcomes import go_on
 from orchestrator.planning import Journal, OwnedJournal, Place, Plans, Wish
 from orchestrator.ports import EventSink, IssueKeys, IssueTracker
 from orchestrator.records import (
@@ -29,6 +30,7 @@ from orchestrator.records import (
     Issue,
     Outcome,
     Run,
+    Usage,
 )
 from orchestrator.runner import Runner
 from orchestrator.tending import Tending
@@ -189,6 +191,63 @@ class Scheduler:
             run, started.agent, journal, [*events, RunResumed(journal.epoch, run)]
         )
 
+    async def fork(self, parent: Run, events: Sequence[Event], at: int, wish: Wish) -> Outcome:
+        """Begin a run where another one stood after a turn, and do it to its end.
+
+        Args:
+            parent: the run as it was last; it stays as it is.
+            events: the parent's.
+            at: the turn.
+            wish: another model, other limits.
+
+        Raises:
+            OrchestratorError: the parent cannot be forked there, or a run cannot be begun.
+        """
+        from orchestrator.forking import forked, kept_state
+
+        run_id = f"{parent.issue.key}-{secrets.token_hex(4)}"
+        run = await self._beside(parent, run_id, at, wish)
+        begun = forked(events, at, run)
+        agent = next(one.agent for one in begun if isinstance(one, RunStarted))
+        self._plans.require_price(run)
+        await self._plans.ready()
+        await self._plans.seed(parent, run, kept_state(begun))
+        await self._tending.take(run.issue.key, run.run_id)
+        try:
+            journal = await self._journal.begin(run)
+            await journal.append(*begun)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._tending.give_back(run.issue.key, run.run_id)
+            raise
+        return await self._work(run, agent, journal, [*begun, RunResumed(journal.epoch, run)])
+
+    async def _beside(self, parent: Run, run_id: str, at: int, wish: Wish) -> Run:
+        """Return the fork of a run: its own id, branch and attempt, and what was wished for."""
+        route = parent.route
+        if route.choice is not None:  # the parent has paid for it
+            unpaid = dataclasses.replace(route.choice, usage=Usage(), cost_usd=0.0)
+            route = dataclasses.replace(route, choice=unpaid)
+        model, scripted = parent.model, parent.scripted
+        if wish.model is not None:
+            agent = self._plans.roster().get(route.agent)
+            if agent is None:
+                raise ConfigError(f"the agent {route.agent} of run {parent.run_id} is gone")
+            model, scripted = self._plans.model_for(agent, wish.model)
+        return dataclasses.replace(
+            parent,
+            run_id=run_id,
+            route=route,
+            attempt=await self._journal.attempts(self._plans.repo, parent.issue.key) + 1,
+            limits=self._plans.limits(wish, parent.limits),
+            branch=await self._plans.branch_beside(parent, run_id),
+            model=model,
+            scripted=scripted,
+            continues=None,
+            forked_from=parent.run_id,
+            forked_at=at,
+        )
+
     async def _planned(
         self, issue: Issue, wish: Wish, place: Place | None, run_id: str
     ) -> tuple[Run, AgentDefinition]:
@@ -338,8 +397,3 @@ def _not_taken(run: Run, events: Sequence[Event], error: OrchestratorError) -> O
 
 def _branch_again(outcome: Outcome) -> str:
     return f"git branch {outcome.branch} {outcome.commit}"
-
-
-def go_on(run: Run) -> str:
-    """Say how a parked run goes on."""
-    return f"go on with: orchestrate issue {run.issue.key}"

@@ -50,8 +50,9 @@ async def put_back(
     ran = max((e.turn for e in events if _is_returned(e) and e.ran), default=0)
     # Where the snapshot after the last turn that ran something is missing, no call has been
     # started since that changes files: the state is that turn's.
-    undo = interrupted and ran <= at
-    if undo and kept is None:
+    seeded = await anyio.to_thread.run_sync(lambda: workspace.is_seeded)
+    undo = seeded or (interrupted and ran <= at)
+    if seeded or (undo and kept is None):
         await anyio.to_thread.run_sync(workspace.clear)
     else:
         await anyio.to_thread.run_sync(workspace.move)
@@ -60,6 +61,8 @@ async def put_back(
         if kept is not None:
             await _asked(ask, {"op": "restore", "snapshot": kept.snapshot})
         await _redo(ask, events, after=at, cwd=workspace.layout.workspace)
+    if seeded:
+        await anyio.to_thread.run_sync(workspace.is_put_back)
 
 
 async def _made(workspace: Workspace, launch: Callable[[], Awaitable[Ask]]) -> Ask:

@@ -19,6 +19,7 @@ from orchestrator.gitinside import GitInside
 from orchestrator.ownplaces import OwnPlaces
 from orchestrator.ports import Sandbox
 from orchestrator.records import Mount, SandboxSpec
+from orchestrator.removal import copy_tree, remove_tree
 from orchestrator.repository import Repository
 from orchestrator.toolcode import tool_environment, tool_mounts
 
@@ -108,6 +109,16 @@ class Workspace:
         self._guarded(lambda: setattr(self, "folder", self._places.moved() or self.folder))
 
     @property
+    def is_seeded(self) -> bool:
+        """Tell whether this is a fork's that has not been put back to its parent's state yet."""
+        return self._places.seed.is_dir()
+
+    def is_put_back(self) -> None:
+        """Note that the workspace is as it has to be; what a fork began with is dropped."""
+        if self.is_seeded:
+            remove_tree(self._places.seed)
+
+    @property
     def layout(self) -> Layout:
         """Return where the parts are, as they are seen inside."""
         if self._sandbox.maps_paths:
@@ -147,6 +158,10 @@ class Workspace:
             return False
         self.clear()
         self._guarded(self._make)
+        kept = self._places.seed / "git"
+        if kept.is_dir():
+            self._guarded(lambda: self._take_up(kept))
+            return False
         self._guarded(lambda: hand_over(self.folder, self._sandbox.owner))
         return True
 
@@ -187,6 +202,16 @@ class Workspace:
         """Give the workspace up; the next one is made in another place."""
         self._places.clear()
         self.folder = self._places.unused()
+
+    def _take_up(self, kept: Path) -> None:
+        """Begin with a private git directory that was kept: its snapshots hold all files."""
+        git = self.folder / "git"
+        config = (git / "config").read_bytes()
+        remove_tree(git)
+        copy_tree(kept, git)
+        (git / "config").write_bytes(config)
+        hand_over(self.folder, self._sandbox.owner)
+        self._complete()
 
     def _make(self) -> None:
         for name in ("work", "home", "tmp", "git/objects/info", "git/objects/pack", "git/hooks"):

@@ -22,6 +22,7 @@ from orchestrator.assembly.delivering import delivery_of, require_base
 from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
+from orchestrator.assembly.runfolders import seed, strip, workspace_parts
 from orchestrator.assembly.surroundings import needs_of, shared_of
 from orchestrator.change import settings_files
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
@@ -205,6 +206,20 @@ class RepositoryPlans:
             taken = await delivery.remote.heads()
         branch = repository.free_branch(prompts.branch_name(issue), base, taken)
         return Place(base, ref, branch)
+
+    async def branch_beside(self, run: Run, fork: str) -> str:
+        """Return a branch of a fork's own: the issue's, and what tells the fork from others."""
+        taken: Mapping[str, str] = {}
+        delivery = self._delivery()
+        if delivery is not None:
+            taken = await delivery.remote.heads()
+        wanted = f"{prompts.branch_name(run.issue)}-fork-{fork.rpartition('-')[2][:4]}"
+        return self._repository.free_branch(wanted, run.base_commit, taken)
+
+    async def seed(self, parent: Run, run: Run, kept: str) -> None:
+        """Have a fork's workspace begin with what was kept of its parent's."""
+        runs = self._state / "runs"
+        await anyio.to_thread.run_sync(seed, runs / parent.run_id, runs / run.run_id, kept)
 
     async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:
         """Return where work goes on with what was said of an issue's pull request."""
@@ -391,8 +406,7 @@ class RepositoryPlans:
             if outcome.status not in PARKED and not any(
                 str(folder) in one for one in told(outcome)
             ):
-                for place in (*folder.glob("place*"), *folder.glob("gates*")):
-                    await anyio.to_thread.run_sync(remove_tree, place)
+                await anyio.to_thread.run_sync(strip, folder)
             if outcome.status not in PARKED:
                 # The delivered branch holds done work; other work stays under its head ref.
                 ours = f"refs/orchestrate/{run.run_id}/"
@@ -415,7 +429,7 @@ class RepositoryPlans:
     async def given_up(self, run: str) -> None:
         """Remove the workspaces and refs of a run that nobody goes on with."""
         folder = self._state / "runs" / run
-        for place in (*folder.glob("place*"), *folder.glob("gates*")):
+        for place in workspace_parts(folder):
             await anyio.to_thread.run_sync(remove_tree, place)
         await anyio.to_thread.run_sync(self._repository.delete_refs, f"refs/orchestrate/{run}/")
 

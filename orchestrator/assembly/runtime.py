@@ -40,6 +40,7 @@ from orchestrator.settings import Config
 
 if TYPE_CHECKING:
     from orchestrator.assembly.branches import JudgedBranch, Judging
+    from orchestrator.assembly.history import History
     from orchestrator.events import Event
 
 
@@ -343,18 +344,9 @@ class Orchestrator:
         Raises:
             OrchestratorError: another process works on it.
         """
-        journal, key = self._open_journal(), self.key_of(key)
-        run = await journal.unfinished(self._repository.id, key)
-        if run is None:
-            return
-        row = await journal.row(run)
-        await journal.take_over(run)
-        await journal.abandon(run)
-        await self._open_plans().given_up(run)
-        issue = row.record.issue
-        with suppress(IssueNotFound):
-            issue = await self._outside.tracker().fetch(key)
-        await self._outside.tending().let_go(issue, run)
+        run = await self._open_journal().unfinished(self._repository.id, self.key_of(key))
+        if run is not None:
+            await self.history().give_up(run)
 
     async def parked(self, key: str) -> Outcome | None:
         """Return the outcome of an issue's parked run, named by the issue's key or the run's id."""
@@ -381,6 +373,21 @@ class Orchestrator:
         """
         tracker = self._outside.tracker()
         return tracker.key_of(said) if isinstance(tracker, IssueKeys) else said
+
+    def history(self) -> History:
+        """Return what can be done with runs that there are: fork, replay, abandon, clear up."""
+        from orchestrator.assembly.history import History
+
+        return History(
+            repository=self._repository,
+            config=self._config,
+            state=self._state,
+            sandbox=self._sandbox or make_sandbox(self._config.sandbox, self._state),
+            journal=self._open_journal(),
+            plans=self._open_plans(),
+            outside=self._outside,
+            scheduler=self._scheduler,
+        )
 
     async def runs(self) -> list[RunRow]:
         """Return all runs of the state directory, newest first."""

@@ -36,6 +36,7 @@ class Order:
     limit_minutes: float | None = None
     new: bool = False
     take_over: bool = False
+    at: int | None = None
     as_json: bool = False
     state: Path | None = None
     config: Path | None = None
@@ -80,12 +81,23 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
         agents=order.agents,
     )
     async with made as orchestrator:
+        from orchestrator.planning import Wish
+
         # What was imported stays; looking through it again costs 5 ms in the middle of a turn.
         gc.freeze()
         gc.set_threshold(20_000, 50, 100)
         gc.enable()
 
         async def work() -> Outcome:
+            if order.run and order.at is not None:
+                wish = Wish(
+                    model=order.model,
+                    limit_usd=order.limit_usd,
+                    limit_turns=order.limit_turns,
+                    limit_tokens=order.limit_tokens,
+                    limit_minutes=order.limit_minutes,
+                )
+                return await orchestrator.history().fork(order.run, order.at, wish)
             if order.run:
                 return await orchestrator.resume(
                     order.run,

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from orchestrator.journals.sqlite import RunRow, SqliteJournal
+    from orchestrator.records import Outcome
 
 STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
 
@@ -70,18 +71,39 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
     journal = _journal(state)
     row = anyio.run(journal.row, run)
     outcome = anyio.run(journal.outcome, row.run)
+    forks = [one.run for one in anyio.run(journal.forks, row.run)]
+    if as_json:
+        _show_json(row, outcome, forks)
+        return 0
     if outcome is None:
-        if as_json:
-            import orjson
-
-            sys.stdout.write(orjson.dumps({"run": row.run, "state": row.state}).decode() + "\n")
-        else:
-            click.echo(f"{row.run}: {row.state}, issue {line(row.record.issue.title)}")
+        click.echo(f"{row.run}: {row.state}, issue {line(row.record.issue.title)}")
+        _show_family(row, forks)
         return 0
     folder = _state(state) / "runs" / row.run / "report.md"
     report = folder if folder.is_file() else None
-    show_end(outcome, as_json=as_json, report=report, stages=True)
+    show_end(outcome, as_json=False, report=report, stages=True)
+    _show_family(row, forks)
     return 0
+
+
+def _show_json(row: RunRow, outcome: Outcome | None, forks: list[str]) -> None:
+    """Print the Outcome, where there is one, with the run's forks and what it is a fork of."""
+    import orjson
+
+    from orchestrator.sinks.plain import safe_json
+
+    shown = {"run": row.run, "state": row.state}
+    if outcome is not None:
+        shown = orjson.loads(orjson.dumps(outcome)) | {"state": row.state}
+    family = {"forks": forks, "forked_from": row.parent, "forked_at": row.record.forked_at}
+    sys.stdout.write(safe_json(orjson.dumps(shown | family, option=orjson.OPT_INDENT_2)) + "\n")
+
+
+def _show_family(row: RunRow, forks: list[str]) -> None:
+    if row.parent:
+        click.echo(f"  fork of   {row.parent} at turn {row.record.forked_at}")
+    if forks:
+        click.echo(f"  forks     {', '.join(forks)}")
 
 
 @command.command("resume")
@@ -115,6 +137,44 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
 )
 def resume_run(**options: object) -> int:
     """Go on with run RUN: nothing that was paid for is asked again."""
+    from orchestrator.cli import running
+
+    return running.run(running.Order.from_options(options))
+
+
+@command.command("fork")
+@click.argument("run")
+@click.option("--at", type=click.IntRange(min=0), required=True, help="The turn to go on after.")
+@click.option(
+    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
+)
+@click.option("--model", help="Another model from there on.")
+@click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the fork may cost.")
+@click.option(
+    "--limit-turns", type=click.IntRange(min=1), help="Turns of the fork, the copied ones too."
+)
+@click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the fork may use.")
+@click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes the fork may take.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
+)
+@STATE
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A settings file that wins over the others.",
+)
+@click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
+    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
+)
+def fork_run(**options: object) -> int:
+    """Begin a run where run RUN stood after a turn; RUN stays as it is.
+
+    The turns up to there are copied: nothing of them is asked or paid for again, and the workspace
+    is as it was. The fork has a branch of its own; go on with it by `orchestrate runs resume`.
+    """
     from orchestrator.cli import running
 
     return running.run(running.Order.from_options(options))

@@ -85,7 +85,8 @@ class SqliteJournal:
                     "insert into runs values (?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
                         *(run.run_id, run.repo, run.issue.key, "running", 1, self._owner),
-                        *(orjson.dumps(run).decode(), now, now, run.attempt, now, ""),
+                        *(orjson.dumps(run).decode(), now, now, run.attempt, now),
+                        run.forked_from,
                     ),
                 )
             except sqlite3.IntegrityError:
@@ -188,11 +189,12 @@ class SqliteJournal:
         return await self.database.do(select)
 
     async def unfinished(self, repo: str, issue: str) -> str | None:
-        """Return the id of an issue's unfinished run, if it has one."""
+        """Return the id of an issue's unfinished run, if it has one; forks stand beside it."""
 
         def select(database: sqlite3.Connection) -> str | None:
             row = database.execute(
-                "select run from runs where repo=? and issue=? and state in ('running','parked')",
+                "select run from runs where repo=? and issue=? and parent='' "
+                "and state in ('running','parked')",
                 (repo, issue),
             ).fetchone()
             return str(row[0]) if row else None
@@ -221,10 +223,14 @@ class SqliteJournal:
 
     async def _latest(self, repo: str, issue: str) -> list[RunRow]:
         newest = (
-            "where run = (select run from runs where repo=? and issue=? "
+            "where run = (select run from runs where repo=? and issue=? and parent='' "
             "order by started desc limit 1)"
         )
         return await self._rows(newest, (repo, issue))
+
+    async def forks(self, run: str) -> list[RunRow]:
+        """Return the runs that were forked from one, newest first."""
+        return await self._rows("where parent=?", (run,))
 
     async def attempts(self, repo: str, issue: str) -> int:
         """Return how many runs an issue has had."""

@@ -95,19 +95,29 @@ def test_an_unchanged_state_keeps_its_name(repo: Repo) -> None:
     assert take(repo, 6) == third
 
 
-def test_goes_back_one_snapshot_further(repo: Repo) -> None:
-    """The last but one snapshot can be put back too; older ones are forgotten."""
+def test_goes_back_to_any_turn(repo: Repo) -> None:
+    """The states of all turns can be put back, in any order."""
     states = {}
     for turn in (1, 2, 3):
         repo.sh(f"echo {turn} >kept; git tag turn-{turn}; echo {turn} >new-{turn}")
         states[take(repo, turn)] = repo.state()
     first, second, third = states
-    for name in (second, third, second):
+    for name in (second, third, first, second):
         restore(repo, name)
         assert repo.state() == states[name]
+
+
+def test_what_takes_too_much_room_is_forgotten(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last two states are kept however large they are; older ones go first."""
+    monkeypatch.setattr("orchestrator_tools.snapshot.KEPT_BYTES", 1)
+    names = []
+    for turn in (1, 2, 3):
+        repo.sh(f"echo {turn} >kept")
+        names.append(take(repo, turn))
     with pytest.raises(ToolError, match="there is no snapshot"):
-        restore(repo, first)
-    assert repo.state() == states[second]
+        restore(repo, names[0])
+    restore(repo, names[1])
+    restore(repo, names[2])
 
 
 def test_goes_on_after_going_back(repo: Repo) -> None:

@@ -24,6 +24,10 @@ KEPT_OUT = {"objects", "config", "hooks", "info", "description", OURS}
 NAME = re.compile(r"^(\d{1,6}):([0-9a-f]{40})$")
 EMPTY_NESTED = re.compile(r"^error: '(.+?)/?' does not have a commit checked out", re.MULTILINE)
 SECONDS = 120
+KEPT_BYTES = 128 * 1024 * 1024
+"""What all snapshots of a run may take, near enough; the last two are kept whatever they take."""
+STATE_BYTES = 8 * 1024
+"""What git's small files are taken to need; its index is in a snapshot twice."""
 
 
 def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
@@ -31,7 +35,8 @@ def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
     index = os.path.join(git, OURS, "index")
     os.makedirs(os.path.join(git, OURS, "snapshots"), exist_ok=True)
     _remove(index + ".lock")
-    aside = _told_aside(git, turn, _add_all(git, workspace, index))
+    _add_all(git, workspace, index, turn)
+    aside = _told_aside(git, turn)
     checksum = _checksum(index)
     state = _fingerprint(git)
     last = _last(git)
@@ -44,7 +49,7 @@ def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
     # git replaces an index, it never writes into one: a second name keeps the content.
     os.link(index, os.path.join(folder, "index"))
     if last:
-        _forget(git, keep={turn, int(str(last["name"]).split(":")[0])})
+        _forget(git, keep={turn, int(str(last["name"]).split(":")[0])}, index=index)
     record = {"name": name, "index": checksum, "state": state}
     temporary = os.path.join(git, OURS, "last.new")
     with open(temporary, "w", encoding="utf-8") as file:
@@ -106,7 +111,7 @@ def remove_locks(git: str) -> None:
                 _remove(os.path.join(folder, name))
 
 
-def _add_all(git: str, workspace: str, index: str | None) -> list[str]:
+def _add_all(git: str, workspace: str, index: str | None, turn: int | None = None) -> list[str]:
     """Stage everything; a repository inside the workspace is set aside, its files stay."""
     aside: list[str] = []
     for _ in range(8):
@@ -120,7 +125,7 @@ def _add_all(git: str, workspace: str, index: str | None) -> list[str]:
                 raise ToolError(f"git add failed: {errors.strip()[-500:]}")
             return aside
         for path in nested:
-            aside += _set_aside(git, workspace, path)
+            aside += _set_aside(git, workspace, path, turn)
             try_git(
                 git, workspace, ("rm", "-r", "--cached", "--force", "--quiet", "--", path), index
             )
@@ -138,13 +143,15 @@ def _holds_files(path: str) -> bool:
     return os.path.isdir(path) and bool(os.listdir(path))
 
 
-def _set_aside(git: str, workspace: str, path: str) -> list[str]:
+def _set_aside(git: str, workspace: str, path: str, turn: int | None) -> list[str]:
     """Move the git directory of a repository inside the workspace out of the way."""
     source = os.path.join(workspace, path, ".git")
     if not os.path.lexists(source):
         return []
     store = os.path.join(git, OURS, "aside")
     os.makedirs(store, exist_ok=True)
+    if turn is not None:
+        _tell_aside(git, turn, os.path.join(path, ".git"))
     try:
         shutil.move(source, os.path.join(store, str(len(os.listdir(store)))))
     except OSError as error:
@@ -152,22 +159,23 @@ def _set_aside(git: str, workspace: str, path: str) -> list[str]:
     return [os.path.join(path, ".git")]
 
 
-def _told_aside(git: str, turn: int, aside: list[str]) -> list[str]:
+def _told_aside(git: str, turn: int) -> list[str]:
     """Return what was set aside after a turn, also by a try that the host never heard of."""
-    path = os.path.join(git, OURS, "aside.json")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.path.join(git, OURS, "aside.json"), encoding="utf-8") as file:
             before = json.load(file)
-        known = [str(one) for one in before["paths"]] if before["turn"] == turn else []
+        return [str(one) for one in before["paths"]] if before["turn"] == turn else []
     except (OSError, ValueError, KeyError, TypeError):
-        known = []
-    if not aside:
-        return known
-    told = list(dict.fromkeys([*known, *aside]))
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        return []
+
+
+def _tell_aside(git: str, turn: int, path: str) -> None:
+    """Note what is about to be set aside."""
+    told = [*_told_aside(git, turn), path]
+    name = os.path.join(git, OURS, "aside.json")
+    with open(f"{name}.new", "w", encoding="utf-8") as file:
         json.dump({"turn": turn, "paths": told}, file)
-    os.replace(f"{path}.new", path)
-    return told
+    os.replace(f"{name}.new", name)
 
 
 def _state_files(git: str) -> list[str]:
@@ -233,11 +241,14 @@ def _checksum(index: str) -> str:
         return file.read(20).hex()
 
 
-def _forget(git: str, keep: set[int]) -> None:
+def _forget(git: str, keep: set[int], index: str) -> None:
+    """Keep as many snapshots as there is room for, so that a fork can begin at most turns."""
     folder = os.path.join(git, OURS, "snapshots")
-    for name in os.listdir(folder):
-        if name.isdigit() and int(name) not in keep:
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    room = max(KEPT_BYTES // (2 * os.stat(index).st_size + STATE_BYTES), len(keep))
+    turns = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
+    old = [turn for turn in turns if turn not in keep]
+    for turn in old[: max(len(turns) - room, 0)]:
+        shutil.rmtree(os.path.join(folder, str(turn)), ignore_errors=True)
 
 
 def _last(git: str) -> dict[str, Any] | None:

@@ -1,0 +1,98 @@
+"""What can be done with runs that there are: fork, abandon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from orchestrator.assembly.outside import Outside
+from orchestrator.assembly.plans import RepositoryPlans
+from orchestrator.errors import ConfigError, IssueNotFound
+from orchestrator.events import RunResumed
+from orchestrator.journals.sqlite import RunRow, SqliteJournal
+from orchestrator.planning import Wish
+from orchestrator.ports import Sandbox
+from orchestrator.records import Outcome
+from orchestrator.repository import Repository
+from orchestrator.scheduler import Scheduler
+from orchestrator.settings import Config
+
+
+class History:
+    """Works on the runs of one repository that the journal has.
+
+    Args:
+        repository: whose runs they are.
+        config: the settings.
+        state: the state directory.
+        sandbox: the walls.
+        journal: has the runs.
+        plans: what the scheduler is told.
+        outside: whom this process talks to.
+        scheduler: makes what begins runs.
+    """
+
+    def __init__(  # noqa: PLR0913 - every collaborator is passed in
+        self,
+        *,
+        repository: Repository,
+        config: Config,
+        state: Path,
+        sandbox: Sandbox,
+        journal: SqliteJournal,
+        plans: RepositoryPlans,
+        outside: Outside,
+        scheduler: Callable[[], Scheduler],
+    ) -> None:
+        self._repository = repository
+        self._config = config
+        self._state = state
+        self._sandbox = sandbox
+        self._journal = journal
+        self._plans = plans
+        self._outside = outside
+        self._scheduler = scheduler
+
+    async def _row(self, run: str) -> RunRow:
+        """Return a run of this repository.
+
+        Raises:
+            NoSuchRun: there is none.
+            ConfigError: it is another repository's.
+        """
+        row = await self._journal.row(run)
+        if row.repo != self._repository.id:
+            raise ConfigError(f"run {row.run} belongs to {row.repo}", hint="name it with --repo")
+        return row
+
+    async def fork(self, run: str, at: int, wish: Wish | None = None) -> Outcome:
+        """Begin a run where another one stood after a turn; that one stays as it is.
+
+        Args:
+            run: its id.
+            at: the turn.
+            wish: another model, other limits.
+
+        Raises:
+            OrchestratorError: it cannot be forked there.
+        """
+        row = await self._row(run)
+        events = await self._journal.events(row.run)
+        last = next((e.run for e in reversed(events) if isinstance(e, RunResumed)), row.record)
+        return await self._scheduler().fork(last, events, at, wish or Wish())
+
+    async def give_up(self, run: str) -> None:
+        """Give up an unfinished run, and remove its workspaces and refs.
+
+        Raises:
+            OrchestratorError: another process works on it.
+        """
+        row = await self._journal.row(run)
+        await self._journal.take_over(run)
+        await self._journal.abandon(run)
+        await self._plans.given_up(run)
+        issue = row.record.issue
+        with suppress(IssueNotFound):
+            issue = await self._outside.tracker().fetch(issue.key)
+        await self._outside.tending().let_go(issue, run)
