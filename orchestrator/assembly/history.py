@@ -1,4 +1,4 @@
-"""What can be done with runs that there are: fork, abandon."""
+"""What can be done with runs that there are: fork, abandon, replay."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import anyio.to_thread
+
 from orchestrator.assembly.outside import Outside
 from orchestrator.assembly.plans import RepositoryPlans
 from orchestrator.errors import ConfigError, IssueNotFound
 from orchestrator.events import RunResumed
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
+from orchestrator.lifeevents import RunAbandoned
 from orchestrator.planning import Wish
 from orchestrator.ports import Sandbox
 from orchestrator.records import Outcome
 from orchestrator.repository import Repository
+from orchestrator.rescuing import Rescue
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Config
 
@@ -81,6 +85,35 @@ class History:
         events = await self._journal.events(row.run)
         last = next((e.run for e in reversed(events) if isinstance(e, RunResumed)), row.record)
         return await self._scheduler().fork(last, events, at, wish or Wish())
+
+    async def abandon(self, run: str, *, take_over: bool = False) -> RunAbandoned:
+        """Give up an unfinished run; its work is kept under a rescue ref.
+
+        Args:
+            run: its id.
+            take_over: whether it is also taken from a process that was silent for too long.
+
+        Raises:
+            OrchestratorError: another process works on it, it has ended, or its work cannot be
+                kept; then it can still go on.
+        """
+        row = await self._row(run)
+        journal = await self._journal.take_over(row.run, silent=take_over)
+        events = await journal.events()
+        limit = self._config.workspace.pack_limit_mb * 1024 * 1024
+        rescue = Rescue(self._repository, self._sandbox, pack_limit=limit)
+        folder = self._state / "runs" / row.run
+        commit = await rescue.from_workspace(row.record, events, folder)
+        if not commit:  # what came out last may be all that there is
+            head = f"refs/orchestrate/{row.run}/head"
+            commit = await anyio.to_thread.run_sync(self._repository.ref, head)
+        ref = await rescue.kept(row.run, commit)
+        event = RunAbandoned(journal.epoch, ref, commit if ref else "")
+        await journal.append(event)
+        await self._journal.abandon(row.run)
+        await self._plans.given_up(row.run)
+        await self._outside.tending().give_back(row.record.issue.key, row.run)
+        return event
 
     async def give_up(self, run: str) -> None:
         """Give up an unfinished run, and remove its workspaces and refs.

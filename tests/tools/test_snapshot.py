@@ -107,6 +107,17 @@ def test_goes_back_to_any_turn(repo: Repo) -> None:
         assert repo.state() == states[name]
 
 
+def test_what_was_changed_last_is_known_again(repo: Repo) -> None:
+    """Files get back the times that they had, so that searches list them in the same order."""
+    repo.sh("echo 1 >'a b'; touch -d 2001-02-03T04:05:06.789 kept; ln -s nowhere ./-link")
+    name = take(repo, 1)
+    names = ("a b", "kept", "-link", "folder/deep")
+    before = [(repo.work / one).lstat().st_mtime_ns for one in names]
+    repo.sh("rm 'a b'; echo 2 >kept; rm ./-link; touch folder/deep")
+    restore(repo, name)
+    assert [(repo.work / one).lstat().st_mtime_ns for one in names] == before
+
+
 def test_what_takes_too_much_room_is_forgotten(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last two states are kept however large they are; older ones go first."""
     monkeypatch.setattr("orchestrator_tools.snapshot.KEPT_BYTES", 1)

@@ -9,6 +9,7 @@ the git directory's read-only settings keep ``git gc`` from pruning them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,6 +24,10 @@ OURS = "orchestrate"
 KEPT_OUT = {"objects", "config", "hooks", "info", "description", OURS}
 NAME = re.compile(r"^(\d{1,6}):([0-9a-f]{40})$")
 EMPTY_NESTED = re.compile(r"^error: '(.+?)/?' does not have a commit checked out", re.MULTILINE)
+TIMES = re.compile(
+    r"([^\0]+)\0  ctime: .*\n  mtime: (\d+):(\d+)\n  dev: .*\n  uid: .*\n  size: .*\n"
+)
+"""A path and when it was changed, as git tells what is in an index."""
 SECONDS = 120
 KEPT_BYTES = 128 * 1024 * 1024
 """What all snapshots of a run may take, near enough; the last two are kept whatever they take."""
@@ -73,6 +78,7 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
     _copy_back(os.path.join(folder, "state"), git)
     index = os.path.join(git, OURS, "index")
     _remove(index + ".lock")
+    _remove(os.path.join(git, OURS, "aside.json"))
     shutil.copyfile(kept, index + ".new")
     os.replace(index + ".new", index)
     # Older than every file, git trusts no time in it and compares contents: a file that was changed
@@ -84,7 +90,17 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
         ("clean", "-ffdq"),
     ):
         run_git(git, workspace, *arguments, index=index)
+    _put_back_times(git, workspace, index)
     return {"snapshot": name}
+
+
+def _put_back_times(git: str, workspace: str, index: str) -> None:
+    """Give files the times that they had: searches list what was changed last first."""
+    listed = run_git(git, workspace, "ls-files", "--debug", "-z", index=index)
+    for path, seconds, part in TIMES.findall(listed):
+        when = int(seconds) * 1_000_000_000 + int(part)
+        with contextlib.suppress(OSError):
+            os.utime(os.path.join(workspace, path), ns=(when, when), follow_symlinks=False)
 
 
 def commit(git: str, workspace: str, message: str) -> dict[str, Any]:
@@ -171,7 +187,7 @@ def _told_aside(git: str, turn: int) -> list[str]:
 
 def _tell_aside(git: str, turn: int, path: str) -> None:
     """Note what is about to be set aside."""
-    told = [*_told_aside(git, turn), path]
+    told = list(dict.fromkeys([*_told_aside(git, turn), path]))
     name = os.path.join(git, OURS, "aside.json")
     with open(f"{name}.new", "w", encoding="utf-8") as file:
         json.dump({"turn": turn, "paths": told}, file)
