@@ -13,13 +13,12 @@ from orchestrator.events import (
     Event,
     GateJudged,
     ModelReplied,
-    RequestFailed,
-    RequestIntended,
     Reviewed,
     RunStarted,
     SnapshotTaken,
     ToolsReturned,
 )
+from orchestrator.modelevents import RequestFailed, RequestIntended
 from orchestrator.records import Run, Usage
 from orchestrator.session import calls_of
 
@@ -53,7 +52,7 @@ def forked(events: Sequence[Event], at: int, run: Run) -> list[Event]:
     """Return the events that a fork begins with: those of its parent up to a turn.
 
     What the copied replies cost was paid by the parent, and is not counted again. What belongs to
-    the parent alone is left out: its intents, its connections, its set-up, its delivery, its ends.
+    the parent alone is left out: its connections, its set-up, its delivery, its ends.
 
     Args:
         events: the parent's.
@@ -101,13 +100,15 @@ def _is_kept(event: Event, at: int) -> bool:
 
 
 def _goes_along(event: Event) -> bool:
-    if isinstance(event, RequestIntended | RequestFailed):
-        return False
     return isinstance(event, JUDGED) or hasattr(event, "session")
 
 
 def _unpaid(event: Event) -> Event:
-    """Return a reply as one that costs nothing; everything else as it is."""
+    """Return what was asked and answered as if it cost nothing; everything else as it is."""
+    if isinstance(event, RequestIntended):
+        return dataclasses.replace(event, reserved_usd=0.0, reserved_tokens=0)
+    if isinstance(event, RequestFailed):
+        return dataclasses.replace(event, cost_usd=0.0, tokens=0)
     if isinstance(event, ModelReplied):
         return dataclasses.replace(event, cost_usd=0.0, usage=Usage())
     return event
