@@ -115,17 +115,35 @@ class History:
         await self._outside.tending().give_back(row.record.issue.key, row.run)
         return event
 
-    async def give_up(self, run: str) -> None:
-        """Give up an unfinished run, and remove its workspaces and refs.
+    async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
+        """Do what there is to do for an issue by itself, and begin nothing that a person ended.
+
+        Returns:
+            How it ended; None where its run waits for a person, as for a higher limit.
+
+        Raises:
+            OrchestratorError: there is nothing to do, or it cannot be begun.
+        """
+        parked = await self._journal.unfinished(self._repository.id, key)
+        last = await self._journal.outcome(parked) if parked else None
+        if last is not None and last.status == "limit_reached":
+            return None
+        return await self._scheduler().run_issue(key, Wish(model=model, again=False))
+
+    async def give_up(self, key: str) -> None:
+        """Give up an issue's unfinished run, and remove its workspaces and refs.
 
         Raises:
             OrchestratorError: another process works on it.
         """
+        run = await self._journal.unfinished(self._repository.id, key)
+        if run is None:
+            return
         row = await self._journal.row(run)
         await self._journal.take_over(run)
         await self._journal.abandon(run)
         await self._plans.given_up(run)
         issue = row.record.issue
         with suppress(IssueNotFound):
-            issue = await self._outside.tracker().fetch(issue.key)
+            issue = await self._outside.tracker().fetch(key)
         await self._outside.tending().let_go(issue, run)

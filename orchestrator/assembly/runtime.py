@@ -331,12 +331,7 @@ class Orchestrator:
         Raises:
             OrchestratorError: there is nothing to do, or it cannot be begun.
         """
-        key = self.key_of(key)
-        parked = await self._open_journal().unfinished(self._repository.id, key)
-        last = await self._open_journal().outcome(parked) if parked else None
-        if last is not None and last.status == "limit_reached":
-            return None
-        return await self._scheduler().run_issue(key, Wish(model=model, again=False))
+        return await self.history().look_after(self.key_of(key), model=model)
 
     async def give_up(self, key: str) -> None:
         """Give up an issue's unfinished run, and remove its workspaces and refs.
@@ -344,9 +339,7 @@ class Orchestrator:
         Raises:
             OrchestratorError: another process works on it.
         """
-        run = await self._open_journal().unfinished(self._repository.id, self.key_of(key))
-        if run is not None:
-            await self.history().give_up(run)
+        await self.history().give_up(self.key_of(key))
 
     async def parked(self, key: str) -> Outcome | None:
         """Return the outcome of an issue's parked run, named by the issue's key or the run's id."""
