@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,7 @@ class Wish:
             longer than its lease.
         run: the id of a run that is begun; empty leaves it to chance.
         done: keys of blockers that count as resolved.
+        on: branches of what was done for them, which nobody has merged yet.
     """
 
     agent: str | None = None
@@ -59,6 +60,7 @@ class Wish:
     take_over: bool = False
     run: str = ""
     done: tuple[str, ...] = ()
+    on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,13 @@ class Plans(Protocol):
         """Refuse a run whose dollar limit cannot be kept."""
         ...
 
-    async def place(self, issue: Issue) -> Place:
-        """Return where the work starts from, and what it becomes."""
+    async def place(self, issue: Issue, on: Sequence[str] = ()) -> Place:
+        """Return where the work starts from, and what it becomes.
+
+        Args:
+            issue: what is worked on.
+            on: branches that it builds on, where one of them holds all.
+        """
         ...
 
     async def going_on(self, issue: Issue, last: Run | None) -> tuple[Place | None, str]:

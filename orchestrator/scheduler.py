@@ -258,7 +258,7 @@ class Scheduler:
         if agent.max_turns is not None and wish.limit_turns is None:
             turns = min(limits.turns or agent.max_turns, agent.max_turns)
             limits = dataclasses.replace(limits, turns=turns)
-        place = place or await self._plans.place(issue)
+        place = place or await self._plans.place(issue, wish.on)
         attempt = await self._journal.attempts(self._plans.repo, issue.key) + 1
         run = Run(
             run_id=run_id,

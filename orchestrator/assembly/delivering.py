@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -140,3 +140,13 @@ def require_base(delivery: Delivery, ref: str) -> None:
             "HEAD is on no branch, so no pull request knows what it is to be merged into",
             hint="set delivery.base, or check a branch out",
         )
+
+
+def holding_all(repository: Repository, branches: Sequence[str], base: str) -> str:
+    """Return the head of the branch that holds the others and the base; empty if none does."""
+    heads = [repository.ref(f"refs/heads/{name}") for name in branches]
+    for head in heads:
+        others = (one for one in (*heads, base) if one != head)
+        if head and all(one and repository.is_ancestor(one, head) for one in others):
+            return head
+    return ""

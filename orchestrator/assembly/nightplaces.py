@@ -59,6 +59,7 @@ class NightPlace:
             limit_minutes=None if limits.wall_s is None else limits.wall_s / 60,
             run=job.run,
             done=job.done,
+            on=job.on,
         )
         return await self._orchestrator.work(
             job.planned.issue, wish, run=job.run if job.is_there else "", sinks=[tell]

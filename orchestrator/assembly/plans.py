@@ -18,7 +18,7 @@ from orchestrator.accounts import Account
 from orchestrator.asking import Fallback, Patience
 from orchestrator.assembly.caring import care_of
 from orchestrator.assembly.clients import REPLAY, Clients
-from orchestrator.assembly.delivering import delivery_of, require_base
+from orchestrator.assembly.delivering import delivery_of, holding_all, require_base
 from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
@@ -194,8 +194,12 @@ class RepositoryPlans:
 
     # -- one run ---------------------------------------------------------------------------
 
-    async def place(self, issue: Issue) -> Place:
-        """Return where the work starts from, and what it becomes."""
+    async def place(self, issue: Issue, on: Sequence[str] = ()) -> Place:
+        """Return where the work starts from, and what it becomes.
+
+        Where nothing leaves this machine, work builds on the branches that it waits for. Where
+        pull requests are opened it does not: each is a change of the base by itself.
+        """
         repository, base = self._repository, self._base
         delivery, ref = self._delivery(), repository.located.branch
         taken: Mapping[str, str] = {}
@@ -204,6 +208,9 @@ class RepositoryPlans:
             require_base(delivery, ref)
             await require_known(repository, delivery.remote, base, ref)
             taken = await delivery.remote.heads()
+        elif on:
+            stacked = await anyio.to_thread.run_sync(holding_all, repository, on, base)
+            base, ref = (stacked, "") if stacked else (base, ref)
         branch = repository.free_branch(prompts.branch_name(issue), base, taken)
         return Place(base, ref, branch)
 

@@ -39,6 +39,7 @@ class Job:
         run: its id.
         is_there: whether it is gone on with.
         done: keys of issues that count as resolved, as they were done this night.
+        on: the branches of what was done for them.
     """
 
     planned: Planned
@@ -48,6 +49,7 @@ class Job:
     model: str | None
     limits: Limits
     done: tuple[str, ...] = ()
+    on: tuple[str, ...] = ()
 
 
 Looks = Callable[[IssueId, str, Event | Signal], Awaitable[None]]

@@ -126,15 +126,16 @@ class Try:
             agent=wanted.agent,
             model=wanted.model,
             limits=self._night.per_issue,
-            done=self._done(),
+            done=tuple(one.planned.issue for one in self._done()),
+            on=tuple(one.fate.branch for one in self._done() if one.fate and one.fate.branch),
         )
         return job, before
 
-    def _done(self) -> tuple[str, ...]:
-        """Return the keys of its blockers that were done this night."""
-        planned = self.view.planned
-        found = {key: self._book.view.issues.get((planned.repo, key)) for key in planned.blocked_by}
-        return tuple(key for key, one in found.items() if one is not None and one.is_done)
+    def _done(self) -> list[IssueView]:
+        """Return its blockers that were done this night."""
+        planned, issues = self.view.planned, self._book.view.issues
+        found = (issues.get((planned.repo, key)) for key in planned.blocked_by)
+        return [one for one in found if one is not None and one.is_done]
 
     async def _spent(self) -> float:
         """Return what this night has spent on a run that gave no outcome."""

@@ -15,6 +15,7 @@ from orchestrator.records import Limits
 from orchestrator.repository import locate
 from orchestrator.testing import MemoryTracker
 from tests.batch_server import Batch
+from tests.runs.conftest import git
 from tests.runs.night_fixture import nights
 from tests.runs.night_stage import NightStage, fates
 
@@ -175,6 +176,10 @@ async def test_an_issue_whose_blocker_was_done_tonight_is_begun(nights: NightSta
     plan = (night.plan[0], replace(night.plan[1], blocked_by=("1",)))
     view = await nights.work(replace(night, plan=plan))
     assert fates(view) == {"1": "done", "2": "done"}
+    first, second = (f"feature/{key}-wish-{key}" for key in "12")
+    assert git(nights.repo, "merge-base", first, second) == git(nights.repo, "rev-parse", first)
+    names = git(nights.repo, "diff", "--name-only", first, second)
+    assert names == "work/2-1.txt", "what is judged and told is the second issue's own change"
 
 
 async def test_a_batch_in_one_call(nights: NightStage) -> None:
