@@ -26,7 +26,7 @@ from orchestrator.batches.book import (
     encode_night,
     unheard,
 )
-from orchestrator.batches.jobs import Looks, nobody
+from orchestrator.batches.jobs import WHOSE, Looks, nobody
 from orchestrator.batches.lane import Lane, LanePace
 from orchestrator.batches.nights import LaneName, Night, NightBegun, Site
 from orchestrator.batches.shift import Shift, ShiftPace
@@ -38,9 +38,6 @@ from orchestrator.journals.sqlite import SqliteJournal
 from orchestrator.messagebatches import MessageBatches
 from orchestrator.ports import IssueTracker, ModelClient
 from orchestrator.records import Limits
-
-WHOSE = "the batch"
-"""Whose limit the ceiling is, as people and models are told."""
 
 
 class Nights:

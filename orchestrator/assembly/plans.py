@@ -23,6 +23,7 @@ from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
 from orchestrator.assembly.runfolders import seed, strip, workspace_parts
+from orchestrator.assembly.sharing import limits_of
 from orchestrator.assembly.surroundings import needs_of, shared_of
 from orchestrator.change import settings_files
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
@@ -182,15 +183,7 @@ class RepositoryPlans:
 
     def limits(self, wish: Wish, before: Limits | None) -> Limits:
         """Return a run's limits: what was asked for, else what it had, else the settings."""
-        usual = before or self._config.run_limits()
-        minutes = wish.limit_minutes
-        return Limits(
-            usd=usual.usd if wish.limit_usd is None else wish.limit_usd,
-            turns=usual.turns if wish.limit_turns is None else wish.limit_turns,
-            wall_s=usual.wall_s if minutes is None else minutes * 60,
-            tokens=usual.tokens if wish.limit_tokens is None else wish.limit_tokens,
-            tools=usual.tools,
-        )
+        return limits_of(wish, before or self._config.run_limits(), slow=self._lane is not None)
 
     # -- one run ---------------------------------------------------------------------------
 

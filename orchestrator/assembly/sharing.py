@@ -10,6 +10,7 @@ from orchestrator.accounts import TOGETHER, Account
 from orchestrator.governor import Governor
 from orchestrator.journals.board import Board
 from orchestrator.journals.owners import owner_of
+from orchestrator.planning import Wish
 from orchestrator.records import Limits
 from orchestrator.settings import Config
 
@@ -37,3 +38,21 @@ class Governing:
     def close(self) -> None:
         """Take this process off the board; who goes on asking stands on it again."""
         self._board.close()
+
+
+def limits_of(wish: Wish, usual: Limits, *, slow: bool = False) -> Limits:
+    """Return a run's limits: what was asked for, else what is usual.
+
+    Args:
+        wish: what was asked for.
+        usual: what the run had, or the settings say.
+        slow: whether its replies come in batches, hours later: then no usual time limit holds.
+    """
+    minutes, wall = wish.limit_minutes, None if slow else usual.wall_s
+    return Limits(
+        usd=usual.usd if wish.limit_usd is None else wish.limit_usd,
+        turns=usual.turns if wish.limit_turns is None else wish.limit_turns,
+        wall_s=wall if minutes is None else minutes * 60,
+        tokens=usual.tokens if wish.limit_tokens is None else wish.limit_tokens,
+        tools=usual.tools,
+    )

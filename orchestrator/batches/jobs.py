@@ -10,6 +10,9 @@ from orchestrator.batches.nights import IssueId, Planned
 from orchestrator.events import Event, Signal
 from orchestrator.records import Limits, Outcome
 
+WHOSE = "the batch"
+"""Whose the purse is, as people and models are told of its limits."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunStanding:

@@ -8,7 +8,7 @@ import anyio
 
 from orchestrator.batches.book import NightBook
 from orchestrator.batches.fates import fate_of, fate_of_error
-from orchestrator.batches.jobs import Job, Looks, Purse, RunStanding, Workplace
+from orchestrator.batches.jobs import WHOSE, Job, Looks, Purse, RunStanding, Workplace
 from orchestrator.batches.nights import Fate, IssueBegun, IssueId, Why
 from orchestrator.batches.views import IssueView
 from orchestrator.events import Event, ModelReplied, Signal
@@ -156,6 +156,8 @@ class Try:
 
     def _is_of_the_night(self, outcome: Outcome) -> bool:
         """Tell whether it was the ceiling of all that a run came to, and no limit of its own."""
+        if f"for {WHOSE}" in outcome.error:
+            return True
         ceiling, own = self._night.ceiling.usd, self._night.per_issue.usd
         if ceiling is None or any(word in outcome.error for word in ("turns", "minutes")):
             return False
