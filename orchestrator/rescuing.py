@@ -60,6 +60,7 @@ class Rescue:
         workspace.leave(taken_at(events))
         if workspace.is_seeded or not await anyio.to_thread.run_sync(workspace.work.is_dir):
             return ""
+        await self._sandbox.check()
         server = toolserver.ToolServer(
             self._sandbox, workspace.spec, toolcode.boot_argv(self._sandbox)
         )

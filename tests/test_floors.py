@@ -111,7 +111,7 @@ FLOORS = {
     "rescuing": 3.6,
     "clearing": 5,
     "replaying": 4,
-    "exporting": 2,
+    "exporting": 1.0,
     "planning": 4.5,
     "batches": 4.5,
     "scheduler": 5,

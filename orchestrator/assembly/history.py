@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
@@ -21,6 +22,9 @@ from orchestrator.repository import Repository
 from orchestrator.rescuing import Rescue
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Config
+
+if TYPE_CHECKING:
+    from orchestrator.replaying import Replayed
 
 
 class History:
@@ -114,6 +118,28 @@ class History:
         await self._plans.given_up(row.run)
         await self._outside.tending().give_back(row.record.issue.key, row.run)
         return event
+
+    async def replay(self, run: str) -> Replayed:
+        """Make a run's recorded calls again, in a fresh workspace, and tell what differs.
+
+        No model is asked, nothing is reached from inside but what the set-up may reach, the journal
+        is not written, and all that was made is removed again.
+
+        Raises:
+            OrchestratorError: there is no such run, or no workspace for it can be made.
+        """
+        from orchestrator.assembly.replays import replayed
+
+        row = await self._row(run)
+        await self._sandbox.check()
+        return await replayed(
+            row.record,
+            await self._journal.events(row.run),
+            config=self._config,
+            state=self._state,
+            repository=self._repository,
+            sandbox=self._sandbox,
+        )
 
     async def look_after(self, key: str, *, model: str | None = None) -> Outcome | None:
         """Do what there is to do for an issue by itself, and begin nothing that a person ended.

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.runhistory import abandon, collect, export, journal_of, replay, state_of
+
 if TYPE_CHECKING:
-    from orchestrator.journals.sqlite import RunRow, SqliteJournal
+    from orchestrator.journals.sqlite import RunRow
     from orchestrator.records import Outcome
 
 STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
@@ -18,7 +20,13 @@ STATE = click.option("--state", type=click.Path(path_type=Path), help="Where run
 
 @click.group()
 def command() -> None:
-    """List runs, show one, go on with one."""
+    """List runs, show one, go on with one, fork, export or replay one, give one up, clear up."""
+
+
+command.add_command(abandon)
+command.add_command(collect)
+command.add_command(export)
+command.add_command(replay)
 
 
 @command.command("list")
@@ -68,7 +76,7 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
     from orchestrator.cli.ending import show_end
     from orchestrator.sinks.plain import line
 
-    journal = _journal(state)
+    journal = journal_of(state)
     row = anyio.run(journal.row, run)
     outcome = anyio.run(journal.outcome, row.run)
     forks = [one.run for one in anyio.run(journal.forks, row.run)]
@@ -79,7 +87,7 @@ def show_run(run: str, state: Path | None, as_json: bool) -> int:
         click.echo(f"{row.run}: {row.state}, issue {line(row.record.issue.title)}")
         _show_family(row, forks)
         return 0
-    folder = _state(state) / "runs" / row.run / "report.md"
+    folder = state_of(state) / "runs" / row.run / "report.md"
     report = folder if folder.is_file() else None
     show_end(outcome, as_json=False, report=report, stages=True)
     _show_family(row, forks)
@@ -180,30 +188,9 @@ def fork_run(**options: object) -> int:
     return running.run(running.Order.from_options(options))
 
 
-def _state(state: Path | None) -> Path:
-    import os
-
-    from orchestrator.config import state_folder
-
-    return (state or state_folder(os.environ)).absolute()
-
-
-def _journal(state: Path | None) -> SqliteJournal:
-    import os
-
-    from orchestrator.errors import NoSuchRun
-    from orchestrator.journals.owners import owner_of
-    from orchestrator.journals.sqlite import SqliteJournal
-
-    path = _state(state) / "journal.db"
-    if not path.is_file():
-        raise NoSuchRun(f"no runs in {path.parent}", hint="name another folder with --state")
-    return SqliteJournal(path, owner=owner_of(os.getpid()))
-
-
 def _rows(state: Path | None) -> list[RunRow]:
     import anyio
 
-    if not (_state(state) / "journal.db").is_file():
+    if not (state_of(state) / "journal.db").is_file():
         return []
-    return anyio.run(_journal(state).rows)
+    return anyio.run(journal_of(state).rows)

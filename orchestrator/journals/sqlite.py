@@ -277,6 +277,17 @@ class SqliteJournal:
         state = _state_after(events)
         await self.database.change(lambda database: _append(database, run, epoch, rows, state))
 
+    async def recorded(self, run: str) -> list[tuple[int, int, str, str, bytes, float]]:
+        """Return seq, epoch, key, kind, data and time of all events of a run, as they are kept."""
+
+        def select(
+            database: sqlite3.Connection,
+        ) -> list[tuple[int, int, str, str, bytes, float]]:
+            query = "select seq, epoch, key, kind, data, at from events where run=? order by seq"
+            return database.execute(query, (run,)).fetchall()
+
+        return await self.database.do(select)
+
     async def events(self, run: str) -> list[Event]:
         """Return all events of a run in order.
 
