@@ -104,6 +104,7 @@ class Agent:
         self._watch: Watch | None = None
         self._shortening: Shortening | None = None
         self._stuck: Ending | None = None
+        self._word = ""
         specs = tools.specs()
         self._read_only = {spec.name for spec in specs if spec.effect == "none"}
         self._repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
@@ -140,7 +141,7 @@ class Agent:
         if session.final is not None:
             return self._over(session.final)
         if session.cut:
-            self.prompt(GO_ON, "continue")
+            self.prompt(f"{GO_ON} {self._word}".strip(), "continue")
         return await self._ask()
 
     def _over(self, final: ModelReplied) -> Ending | None:
@@ -168,8 +169,13 @@ class Agent:
 
     def _replied(self) -> None:
         session = self.session
-        if session.reply is None:
-            self._judge(self._watching().said(session.turn - 1))
+        known = self._watch
+        if session.reply is not None or session.final is not None:
+            return
+        if known is not None:
+            self._word = self._judge(known.said(session.turn - 1))
+        else:
+            self._watching()  # made from the journal, it has seen this reply
 
     # -- going round in circles ------------------------------------------------------------
 
@@ -180,8 +186,12 @@ class Agent:
 
     def _shorter(self) -> Shortening:
         if self._shortening is None:
-            self._shortening = self._care.shortening(self._unrecorded.append)
+            self._shortening = self._care.shortening(self._owe)
         return self._shortening
+
+    def _owe(self, event: Event) -> None:
+        """Have an event recorded with the next request."""
+        self._unrecorded.append(event)
 
     def _judge(self, found: Finding | None) -> str:
         """Take note of repetition: return a word for the agent, or have the run end."""

@@ -48,6 +48,11 @@ class Usage:
         return self.prompt_tokens + self.output_tokens
 
     @property
+    def cache_read_share(self) -> float:
+        """Return the share of what went in that a cache gave; 0 where nothing went in."""
+        return self.cache_read_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
+    @property
     def prompt_tokens(self) -> int:
         """Return all tokens that went in, cached or not."""
         return (

@@ -23,6 +23,9 @@ GROWTH = 1.2
 """A decision is due whenever the transcript has grown by this factor."""
 
 
+REGROWTH = 2.0
+"""By how much a transcript that was made shorter has to grow before it is looked at again."""
+
 REREAD = 0.1
 """Share of what is left out that the model is taken to ask for again."""
 
@@ -114,9 +117,14 @@ def _step(size: float, floor: float) -> int:
     return -1 if size < floor else int(math.log(size / floor, GROWTH))
 
 
-def floor_tokens(outlook: Outlook) -> float:
-    """Return the tokens below which a transcript is left alone."""
-    return min(FLOOR_TOKENS, FLOOR_SHARE * outlook.room)
+def floor_tokens(outlook: Outlook, shortened: float = 0.0) -> float:
+    """Return the tokens below which a transcript is left alone.
+
+    Args:
+        outlook: what it must fit.
+        shortened: its tokens when it was last made shorter.
+    """
+    return max(min(FLOOR_TOKENS, FLOOR_SHARE * outlook.room), REGROWTH * shortened)
 
 
 def decide(history: History, outlook: Outlook, *, clear: bool, compact: bool) -> Decision | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator import prompts
+from orchestrator.contextevents import Compacted, ResultsCleared, told
 from orchestrator.errors import (
     MACHINE,
     OrchestratorError,
@@ -13,6 +15,7 @@ from orchestrator.errors import (
     TrackerError,
     WorkspaceError,
 )
+from orchestrator.events import Event, ModelReplied
 from orchestrator.limits import Ledger
 from orchestrator.records import Outcome, OutcomeStatus, Run
 
@@ -38,21 +41,41 @@ PARKING = (SandboxUnavailable, WorkspaceError, RemoteUnavailable, TrackerError)
 """What a person or time mends, after which the run goes on where it stood."""
 
 
+NOTED = 3
+"""How many of a kind are told one by one."""
+
+
+def context_notes(events: Sequence[Event]) -> list[str]:
+    """Return what a person should know of a run's transcripts and of the service's cache."""
+    missed = [e.missed for e in events if isinstance(e, ModelReplied) and e.missed]
+    shorter = [told(e) for e in events if isinstance(e, ResultsCleared | Compacted)]
+    return [*_counted("the transcript was made shorter: ", shorter), *_counted("cache: ", missed)]
+
+
+def _counted(before: str, said: Sequence[str]) -> list[str]:
+    more = [f"{before}{len(said) - NOTED} times more"] if len(said) > NOTED else []
+    return [*(f"{before}{one}" for one in said[:NOTED]), *more]
+
+
 class Outcomes:
     """Makes the outcomes of one run.
 
     Args:
         run: what was to be done.
         ledger: what it has used up.
+        events: the run's events so far.
 
     Attributes:
         notes: what every outcome of the run tells.
     """
 
-    def __init__(self, run: Run, ledger: Ledger) -> None:
+    def __init__(
+        self, run: Run, ledger: Ledger, events: Callable[[], Sequence[Event]] = tuple
+    ) -> None:
         self.notes: tuple[str, ...] = ()
         self._run = run
         self._ledger = ledger
+        self._events = events
 
     def of_error(self, error: Exception, words: str, *, work: Path) -> Outcome:
         """Return what an error means: a machine's fault parks the run, everything else ends it.
@@ -97,5 +120,6 @@ class Outcomes:
             error=error,
             hint=hint,
             scripted=run.scripted,
-            notes=(*self.notes, *notes),
+            notes=(*self.notes, *notes, *context_notes(self._events())),
+            cache_read_share=round(ledger.usage.cache_read_share, 4),
         )

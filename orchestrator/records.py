@@ -412,3 +412,5 @@ class Outcome:
     notes: tuple[str, ...] = ()
     reviews: tuple[Review, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    cache_read_share: float = 0.0
+    """Share of the tokens that went in which the service's cache gave."""

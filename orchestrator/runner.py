@@ -117,7 +117,7 @@ class Runner:
             prepare=self._prepare,
         )
         self._interrupted = False
-        self._outcomes = Outcomes(run, self._ledger)
+        self._outcomes = Outcomes(run, self._ledger, lambda: self._events)
 
     async def outcome(self) -> Outcome:
         """Run to the end, and return how it ended.

@@ -52,6 +52,7 @@ class Session:
         prompt_tokens: tokens that it took.
         message_id: how the service names the reply.
         life: how long the cache marks of the last request asked to be kept.
+        shortened: bytes of the transcript when it was last made shorter.
         compacted: the turn in which a summary last took the place of older ones.
         model: the full id of the model that was switched to; empty where none was.
     """
@@ -71,6 +72,7 @@ class Session:
     message_id: str = ""
     life: Life = "5m"
     compacted: int = 0
+    shortened: int = 0
     model: str = ""
 
     @classmethod
@@ -97,10 +99,12 @@ class Session:
                 self.full = False
                 for index, message in event.messages:
                     self.transcript.replace(index, message)
+                self.shortened = self.transcript.size()
             case Compacted():
                 self.full = False
                 self.compacted = event.turn
                 self.transcript.restart(event.message, kept=event.kept)
+                self.shortened = self.transcript.size()
             case ModelSwitched():
                 # Thoughts are signed for the model that had them.
                 self.transcript.drop_thinking()

@@ -141,7 +141,7 @@ class Shortening:
             return False
         per_token = session.asked / session.prompt_tokens
         outlook = self._outlook()
-        floor = context.floor_tokens(outlook) * per_token
+        floor = context.floor_tokens(outlook, session.shortened / per_token) * per_token
         size = session.transcript.size()
         full = size / per_token >= outlook.full * outlook.room
         return full or context.due(session.asked, size, floor=floor)

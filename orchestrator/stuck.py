@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from orchestrator.events import Event, ModelReplied, Prompted, SnapshotTaken, ToolsReturned
-from orchestrator.session import about_call, calls_of
+from orchestrator.session import FULL, about_call, calls_of
 from orchestrator_tools.contract import ToolCall
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|[0-9a-f]{7,40}|\d+)\b", re.IGNORECASE)
 ERROR_READ = 2000
 """Characters of an error that are compared."""
 
+ERRORS_MOST = 32
+"""Errors that are remembered; the oldest are forgotten."""
+
 ONLY_CODE = re.compile(r"Exit code \d+(\s*\(no output\))?\s*")
+GOES_ON = frozenset({"max_tokens", FULL, "pause_turn"})
+"""Why replies stop after which another one is asked for."""
+
 WRITERS = frozenset({"Write", "Edit"})
 ABOUT_MOST = 100
 
@@ -149,7 +155,7 @@ class Watch:
                 case ModelReplied() if event.session == session:
                     calls = calls_of(event)
                     watch._calls = {event.turn: calls}
-                    if not calls:
+                    if not calls and event.stop_reason in GOES_ON:
                         watch.said(event.turn)
                 case ToolsReturned() if event.session == session:
                     blocks = orjson.loads(event.message)["content"]
@@ -278,14 +284,17 @@ class Watch:
     def _failed(self, turn: int, done: _Done) -> Finding | None:
         found = None
         for digest, said in done.errors.items():
-            streak = self._errors.setdefault(digest, _Streak(0, turn))
+            streak = self._errors.pop(digest, None) or _Streak(0, turn)
+            self._errors[digest] = streak
+            while len(self._errors) > ERRORS_MOST:
+                del self._errors[next(iter(self._errors))]
             streak.count += 1
             most = self._settings.errors * done.patience
             found = self._judged("error", streak, most, said) or found
         return found
 
     def _rested(self, turn: int, done: _Done) -> Finding | None:
-        if not self._writes:
+        if not self._writes or done.wrote:
             return None
         self._idle += 1 / done.patience
         streak = _Streak(int(self._idle), min(self._idle_since, turn), self._idle_told)

@@ -65,7 +65,8 @@ def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False)
     usage = outcome.usage
     used = f"{outcome.turns} turns"
     if not outcome.scripted:
-        used += f", {usage.prompt_tokens} tokens in ({usage.cache_read_tokens} cached)"
+        used += f", {usage.prompt_tokens} tokens in ({usage.cache_read_tokens} cached,"
+        used += f" {usage.cache_read_share:.0%})"
         used += f", {usage.output_tokens} out, ${outcome.cost_usd:.4f}"
     lines.append(f"  used      {used}")
     if stages:
