@@ -206,7 +206,7 @@ class Shortening:
         session = self._session
         name = f"{session.name}{SUMMARY}"
         asked = Session(name, session.transcript.copy(), session.tools, turn=session.turn)
-        asked.life = session.life
+        asked.life, asked.model = session.life, session.model
         asked.transcript.append(encode_message("user", [text_block(shrinking.ASK)]), blocks=1)
         reply = None
         for event in self._events():

@@ -79,6 +79,7 @@ class Transcript:
         messages = [without_thinking(message) for message in self._messages]
         self._messages = [message for message in messages if message]
         self._blocks = [count_blocks(message) for message in self._messages]
+        self._size = len(self.head) + sum(len(one) + 1 for one in self._messages)
 
     def size(self) -> int:
         """Return the bytes of the next request, near enough; counted as it grows."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.contextevents import Compacted, ResultsCleared, told
-from orchestrator.events import AUTHOR, Event, ModelReplied, RequestFailed, RequestIntended
+from orchestrator.events import AUTHOR, Event, ModelReplied
+from orchestrator.modelevents import RequestFailed, RequestIntended
 from orchestrator.settings import ContextSettings
 from tests.orchestrator.small_window import Reader, Work
 

@@ -247,7 +247,7 @@ def test_runs_that_ended(orchestrate: CommandLine) -> None:
 def test_exit_codes_of_runs(orchestrate: CommandLine, tmp_path: Path) -> None:
     """A failed gate ends with 1, a question with 3, a limit with 4."""
     change = use(1, "Write", file_path="x", content="x")
-    asks = recording(tmp_path / "asks", [text("Which one?")])
+    asks = recording(tmp_path / "asks", *[[text("Which one?")]] * 2)
     fails = recording(tmp_path / "fails", [change], *[[text("Done.")]] * 3)
     loops = recording(tmp_path / "loops", [change], [use(2, "Bash", command="true")])
     for key in "234":
