@@ -155,14 +155,11 @@ def export(run: str, *, output: Path | None, state: Path | None) -> int:
     """
     import anyio
 
-    from orchestrator.exporting import Recorded, lines
-    from orchestrator.gates.credentials import masked
+    from orchestrator.assembly.exports import exported
     from orchestrator.sinks.plain import safe_json
 
     with closing(journal_of(state)) as journal:
-        row = anyio.run(journal.row, run)
-        events = [Recorded(*one) for one in anyio.run(journal.recorded, row.run)]
-    text = "".join(f"{safe_json(one)}\n" for one in lines(row.run, events, masked))
+        text = "".join(f"{safe_json(one)}\n" for one in anyio.run(exported, journal, run))
     if output is None:
         sys.stdout.write(text)
     else:
