@@ -23,6 +23,7 @@ from orchestrator.batches.nights import IssueId, LaneName, Site, Wanted
 from orchestrator.batches.order import Waiting, ordered
 from orchestrator.batches.planning import Considered, NightPlan, NotPlanned, night_plan
 from orchestrator.errors import ConfigError, IssueNotFound, OrchestratorError
+from orchestrator.journals.history import worked_s
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
 from orchestrator.ports import IssueKeys, IssueQueue, IssueTracker
@@ -306,12 +307,17 @@ async def _remembered(state: Path) -> list[_Run]:
     try:
         rows = (await journal.rows())[:LEARNT_FROM]
         outcomes = [(row, await journal.outcome(row.run)) for row in rows]
+        worked = await worked_s(journal.database, LEARNT_FROM)
     finally:
         journal.close()
-    return [_run(row, outcome) for row, outcome in outcomes if outcome is not None]
+    return [
+        _run(row, outcome, worked.get(row.run, 0.0))
+        for row, outcome in outcomes
+        if outcome is not None
+    ]
 
 
-def _run(row: RunRow, outcome: Outcome) -> _Run:
+def _run(row: RunRow, outcome: Outcome, worked: float) -> _Run:
     issue = row.record.issue
     past = Past(
         repo=row.repo,
@@ -320,7 +326,7 @@ def _run(row: RunRow, outcome: Outcome) -> _Run:
         labels=frozenset(issue.labels),
         size=len(issue.title) + len(issue.body),
         usd=outcome.cost_usd,
-        minutes=max(row.changed - row.started, 0.0) / 60,
+        minutes=worked / 60,
         turns=outcome.turns,
         share=_share(outcome),
     )

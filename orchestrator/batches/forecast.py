@@ -303,33 +303,27 @@ def ends_of(plan: Sequence[Planned], parallel: int) -> dict[IssueId, float]:
     Issues are begun in order, each when there is room, its blockers have ended, and nothing runs
     that it is kept apart from.
     """
+    inside = {one.id for one in plan}
+    blockers = {one.id: {(one.repo, key) for key in one.blocked_by} & inside for one in plan}
+    apart = {one.id: {(one.repo, key) for key in one.apart_from} for one in plan}
     ends: dict[IssueId, float] = {}
     working: dict[IssueId, float] = {}
     waiting, now = list(plan), 0.0
-    inside = {one.id for one in plan}
     while waiting or working:
-        for one in list(waiting):
-            if len(working) >= max(parallel, 1):
-                break
-            if _may_begin(one, inside, ends, working):
+        left = []
+        for one in waiting:
+            others = apart[one.id]
+            if (
+                len(working) < max(parallel, 1)
+                and blockers[one.id] <= ends.keys()
+                and not any(each in others for each in working)
+            ):
                 working[one.id] = now + one.expected.minutes
-                waiting.remove(one)
+            else:
+                left.append(one)
+        waiting = left
         if not working:  # what waits for itself never begins
             break
         first = min(working, key=lambda one: working[one])
         now = ends[first] = working.pop(first)
     return ends | {one.id: math.inf for one in waiting}
-
-
-def _may_begin(
-    one: Planned,
-    inside: Collection[IssueId],
-    ended: Collection[IssueId],
-    working: Collection[IssueId],
-) -> bool:
-    """Tell whether an issue's blockers have ended and nothing runs that it is kept apart from."""
-    blockers = [(one.repo, key) for key in one.blocked_by]
-    others = [(one.repo, key) for key in one.apart_from]
-    return all(each in ended or each not in inside for each in blockers) and not any(
-        each in working for each in others
-    )

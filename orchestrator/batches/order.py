@@ -152,6 +152,8 @@ def _in_turns(waiting: Sequence[Waiting], before: Mapping[Id, Sequence[Id]]) -> 
         for blocker in before[one.id]:
             after[blocker].append(one)
     ready = [one for one in waiting if not missing[one.id]]
+    by_age = sorted(waiting, key=lambda one: (one.age, key_order(one.issue.key), one.repo))
+    places = {one.id: place for place, one in enumerate(by_age)}
     repos: Counter[str] = Counter()
     agents: Counter[Id] = Counter()
     taken: list[Waiting] = []
@@ -162,9 +164,7 @@ def _in_turns(waiting: Sequence[Waiting], before: Mapping[Id, Sequence[Id]]) -> 
                 ranks[one.id],
                 repos[one.repo],
                 agents[one.repo, one.agent],
-                one.age,
-                key_order(one.issue.key),
-                one.repo,
+                places[one.id],
             ),
         )
         ready.remove(chosen)

@@ -6,7 +6,7 @@ import re
 
 from orchestrator.errors import ConfigError
 
-MOST = 2000
+MOST = 1000
 """Issues that one night can be asked for."""
 
 NUMBERS = re.compile(r"#?(?P<first>\d{1,18})\s*(?:-|\.\.)\s*#?(?P<last>\d{1,18})")
