@@ -125,7 +125,8 @@ class Shift:
         for one in self._working.values():
             one.stop(self._stop)
             # A batch may take hours; what it holds is there when the night is gone on with.
-            if self._lane is not None and self._lane.is_waiting(one.run):
+            in_batch = self._lane is not None and self._lane.is_waiting(one.run)
+            if in_batch or one.is_waiting:
                 one.park(self._stop)
         if self._lane is not None:
             self._lane.leave = self._leave

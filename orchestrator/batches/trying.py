@@ -11,7 +11,7 @@ from orchestrator.batches.fates import fate_of, fate_of_error
 from orchestrator.batches.jobs import WHOSE, Job, Looks, Purse, RunStanding, Workplace
 from orchestrator.batches.nights import Fate, IssueBegun, IssueId, Why
 from orchestrator.batches.views import IssueView
-from orchestrator.events import Event, ModelReplied, Signal
+from orchestrator.events import Event, ModelReplied, Signal, Waiting
 from orchestrator.modelevents import RequestFailed
 from orchestrator.ports import Clock
 from orchestrator.records import Outcome
@@ -31,6 +31,7 @@ class Try:
     Attributes:
         run: the run's id, once it is known.
         spent_usd: what this try has cost so far.
+        is_waiting: whether nothing of it is under way, as while a service asks for patience.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Try:
         self._stopped: Why = ""
         self.run = ""
         self.spent_usd = 0.0
+        self.is_waiting = False
 
     def stop(self, why: Why) -> None:
         """Say that what parks from here on does so for a reason that is the night's."""
@@ -146,6 +148,7 @@ class Try:
         return max(standing.spent_usd - self.view.before.get(self.run, 0.0), 0.0)
 
     async def _hear(self, issue: IssueId, run: str, event: Event | Signal) -> None:
+        self.is_waiting = isinstance(event, Waiting)
         if isinstance(event, ModelReplied | RequestFailed):
             self.spent_usd += event.cost_usd
         await self._looks(issue, run, event)

@@ -9,10 +9,14 @@ import anyio
 import pytest
 from anthropic.types.messages import MessageBatchIndividualResponse
 
+from orchestrator.batches.lane import Lane, LanePace
+from orchestrator.batches.nights import Night, NightEvent, Wanted
+from orchestrator.batches.views import NightView
 from orchestrator.errors import MalformedReply, ModelError, ModelRefused
 from orchestrator.messagebatches import BatchItem, BatchStanding
 from orchestrator.models.anthropic_batches import AnthropicBatches
 from orchestrator.records import ModelReply
+from orchestrator.testing import ScriptedModel
 from orchestrator.transcript import encode_message
 from tests.batch_server import BatchServer, serve_batches
 from tests.builders import a_request, a_text
@@ -69,6 +73,45 @@ async def test_a_strangers_service_answers_each_request(service: str) -> None:
     assert "Grüße, 🦊" in str(reply.blocks[0]["text"])
     assert (reply.stop_reason, reply.price_share) == ("end_turn", 0.5)
     assert reply.usage.input_tokens > 0
+
+
+async def test_a_lane_over_a_strangers_service(service: str) -> None:
+    """Turns of several runs go as one batch, and each run gets its own answer."""
+    view = NightView(Night("n", (), Wanted(), ()))
+
+    async def emit(event: NightEvent) -> None:
+        view.apply(event)
+
+    batches = AnthropicBatches(key=KEY, base_url=service)
+    pace = LanePace(poll_s=0.2)
+    lane = Lane(
+        batches,
+        emit=emit,
+        sent=view.turns,
+        live=lambda: 3,
+        pace=pace,
+        clock=time.monotonic,
+        wall=time.time,
+    )
+    found: dict[str, str] = {}
+
+    async def one(run: str) -> None:
+        request = a_request(encode_message("user", [a_text(f"turn of {run}")]))
+        reply = await lane.of_run(run, ScriptedModel([])).reply(request)
+        found[run] = str(reply.blocks[0]["text"])
+
+    try:
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as serving:
+                serving.start_soon(lane.serve)
+                async with anyio.create_task_group() as runs:
+                    for run in "abc":
+                        runs.start_soon(one, run)
+                serving.cancel_scope.cancel()
+    finally:
+        await batches.aclose()
+    assert all(f"turn of {run}" in found[run] for run in "abc")
+    assert [len(one.items) for one in view.turns.values()] == [3]
 
 
 async def test_a_strangers_service_refuses_an_empty_batch(service: str) -> None:

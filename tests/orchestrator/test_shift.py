@@ -34,6 +34,7 @@ from orchestrator.errors import (
     LeaseLost,
     SandboxUnavailable,
 )
+from orchestrator.events import Waiting
 from orchestrator.records import Limits, Outcome, OutcomeStatus
 
 pytestmark = pytest.mark.asyncio
@@ -72,6 +73,19 @@ def works(usd: float = 0.1, gate: anyio.Event | None = None) -> Step:
     return step
 
 
+def waits(told: list[str]) -> Step:
+    """Build what a run does: it says that it waits, and waits."""
+
+    async def step(place: Place, job: Job) -> Outcome:
+        assert place.looks is not None
+        await place.looks(job.planned.id, job.run, Waiting("529", 300.0))
+        told.append(job.planned.issue)
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    return step
+
+
 @dataclass
 class Place:
     """A repository in memory.
@@ -91,6 +105,7 @@ class Place:
     working: set[str] = field(default_factory=set)
     beside: set[frozenset[str]] = field(default_factory=set)
     most: int = 0
+    looks: Looks | None = None
 
     def spend(
         self, job: Job, usd: float, status: OutcomeStatus = "done", error: str = ""
@@ -124,7 +139,7 @@ class Place:
 
     async def work(self, job: Job, looks: Looks) -> Outcome:
         """Do what the script says."""
-        del looks
+        self.looks = looks
         self.jobs.append(job)
         key = job.planned.issue
         state, usd = self.runs.get(job.run, ("none", 0.0))
@@ -409,6 +424,17 @@ async def test_a_stop_lets_turns_finish_and_passes_over_the_rest() -> None:
     }
     assert scene.book.view.stopping == "stopped"
     assert not scene.book.view.complete
+
+
+async def test_a_stop_does_not_wait_for_who_waits() -> None:
+    """A run that a service has asked for patience has no turn in flight: it is parked at once."""
+    told: list[str] = []
+    scene = await a_scene(keys(2), {"1": [waits(told)], "2": [ends()]}, parallel=1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scene.work)
+        await until(lambda: told == ["1"])
+        scene.shift.stop()
+    assert scene.fates == {"1": "parked stopped", "2": "passed_over stopped"}
 
 
 async def test_a_second_stop_ends_runs_at_once() -> None:
