@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What a run, or all runs of a process together, may use up; None means no limit.
 
@@ -22,7 +22,7 @@ class Limits:
     tools: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens, as the service counts them."""
 
@@ -63,7 +63,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RateNews:
     """What a service said of one of its limits of rate.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import anyio
@@ -21,13 +21,14 @@ from orchestrator.prices import Model
 from orchestrator.records import ModelReply, ModelRequest
 from orchestrator.session import Session
 from orchestrator.transcript import encode_message
+from orchestrator.values import frozen
 
 MOST_BACKOFF_S = 32.0
 
 Record = Callable[..., Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How failed attempts at a reply are repeated.
 
@@ -41,7 +42,7 @@ class Patience:
     reply_s: float = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fallback:
     """The model that a session goes on with where its own is not to be had."""
 
@@ -49,7 +50,7 @@ class Fallback:
     client: ModelClient
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """Why an agent stopped, and its last words.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import orjson
 
@@ -21,6 +20,7 @@ from orchestrator.events import (
 from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
 from orchestrator.prices import Price
 from orchestrator.records import Limits, ModelRequest, Usage
+from orchestrator.values import frozen
 
 USUAL_OUTPUT = 4096
 """Tokens that a reply is taken to need until the run has shown otherwise."""
@@ -40,7 +40,7 @@ SOON = 0.8
 """Share of a limit after which the model is told that the end is near."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reservation:
     """What a request is taken to cost, and the output it may ask for.
 

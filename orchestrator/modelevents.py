@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.values import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class RequestIntended:
     """A request is about to be sent, with what it is taken to cost until it is settled.
 
@@ -27,7 +28,7 @@ class RequestIntended:
         return f"{self.session}/turn/{self.turn}/intent/{self.attempt}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestFailed:
     """An attempt gave no reply; ``cost_usd`` is what it has to be taken to have cost.
 
@@ -47,7 +48,7 @@ class RequestFailed:
         return f"{self.session}/turn/{self.turn}/failed/{self.attempt}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelSwitched:
     """From a turn on another model is asked; what the one before thought is not sent to it.
 

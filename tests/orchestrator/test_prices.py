@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_costs_add_up(one: Usage, other: Usage) -> None:
 def test_nothing_that_went_in_is_left_out(usage: Usage) -> None:
     """The prompt's tokens are all that went in, whether cached or not."""
     out = usage.output_tokens
-    whole = sum((getattr(usage, name) for name in Usage.__slots__), start=0)
+    whole = sum((getattr(usage, one.name) for one in fields(Usage)), start=0)
     assert usage.prompt_tokens == whole - out
 
 

@@ -28,6 +28,7 @@ BOUND_S = 120
 
 PASSING = {"429 with retry-after", "429", "500", "529", *BROKEN}
 KEYS = {"401", "403"}
+FULL = {"400 too long", "context exceeded"}
 
 
 async def worked(stage: Stage, service: Faulty, more: str = "") -> Outcome:
@@ -43,7 +44,9 @@ async def worked(stage: Stage, service: Faulty, more: str = "") -> Outcome:
             await client.aclose()
 
 
-def expected(kind: str, phase: Phase, *, always: bool) -> set[str]:
+def expected(  # noqa: PLR0911 - one way out for each group
+    kind: str, phase: Phase, *, always: bool
+) -> set[str]:
     """Return how a run may end."""
     if phase == "routing":
         return {"done"}  # the words choose where no answer counts
@@ -53,13 +56,13 @@ def expected(kind: str, phase: Phase, *, always: bool) -> set[str]:
         return {"unavailable"}
     if kind == "refusal":
         return {"needs_human"}
-    if not always:
-        return ODD_ENDS.get((kind, phase), {"done"})
-    return ODD_ALWAYS.get((kind, phase), {"needs_human", "limit_reached"})
+    if kind in FULL:
+        # There is nothing to leave out of so short a transcript.
+        return {"needs_human"} if phase == "review" else {"failed"}
+    if kind == "empty" and phase in {"after tools", "last"}:
+        return {"done"}  # the work was done before the words failed
+    return {"needs_human", "limit_reached"} if always else {"done"}
 
-
-ODD_ENDS: dict[tuple[str, Phase], set[str]] = {}
-ODD_ALWAYS: dict[tuple[str, Phase], set[str]] = {}
 
 EVERY = [(kind, phase, always) for kind in KINDS for phase in PHASES for always in (False, True)]
 SAMPLE = [
