@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from least import Asked, Prices, least_usd, read_share
+
 SAMPLE_S = 0.1
 LONG_TURNS = 200
 LONG_SCRIPT = """\
@@ -47,6 +49,8 @@ class Sample:
     megabytes: float
     dollars: float
     cached: float
+    read_share: float
+    over_least: float
     wall_s: float
     requests: int
     by_op: dict[str, float] = field(default_factory=dict)
@@ -91,6 +95,15 @@ def thirty(shared: Path, place: Path, state: Path) -> Sample:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    asked = [
+        Asked(
+            one["prompt_tokens"],
+            one["usage"]["cache_read_input_tokens"],
+            one["usage"]["output_tokens"],
+        )
+        for one in log
+        if one.get("usage")
+    ]
     return Sample(
         start_ms=(log[0]["wall"] - started) * 1000,
         gap_mean_ms=stats["gap_all"]["mean_ms"],
@@ -99,6 +112,8 @@ def thirty(shared: Path, place: Path, state: Path) -> Sample:
         megabytes=stats["model_bytes_in"] / 1e6,
         dollars=stats["usd"],
         cached=stats["cache_read_fraction"],
+        read_share=read_share(asked),
+        over_least=stats["usd"] / least_usd(asked, Prices()),
         wall_s=wall,
         requests=stats["model_requests"],
         by_op={name: row["median_ms"] for name, row in stats["gap_by_op"].items()},
@@ -249,6 +264,8 @@ ROWS = (
     ("peak memory of the tree (PSS), MB", "peak_pss_mb", 90),
     ("bytes sent, MB", "megabytes", 1.0),
     ("dollars at the server's prices", "dollars", 0.25),
+    ("read from the cache, of what could be", "read_share", 0.97),
+    ("dollars against the least for these bytes", "over_least", 1.05),
 )
 
 

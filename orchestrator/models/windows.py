@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, MutableMapping
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -52,12 +53,17 @@ def look_up(
 
 def kept(path: Path, url: str, model: str) -> int:
     """Return the window that a service gave a model within the last day; 0 where it did not."""
-    row = _rows(path).get(f"{url} {model}")
+    row = _rows(path).get(_name(url, model))
     if not isinstance(row, list) or len(row) != 2:
         return 0
     window, at = row
     fresh = isinstance(at, int | float) and 0 <= time.time() - at < DAY_S
     return window if fresh and _is_window(window) else 0
+
+
+def _name(url: str, model: str) -> str:
+    """Return what an answer is kept under: an address may hold a password."""
+    return f"{model} {sha256(url.encode()).hexdigest()[:16]}"
 
 
 def _is_window(value: object) -> bool:
@@ -79,7 +85,7 @@ def _ask(model: str, url: str, key: str, path: Path, known: MutableMapping[str, 
         if not _is_window(window):
             return
         known[model] = window
-        rows = _rows(path) | {f"{url} {model}": [window, time.time()]}
+        rows = _rows(path) | {_name(url, model): [window, time.time()]}
         temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
         temporary.write_bytes(orjson.dumps(rows))
         temporary.replace(path)
