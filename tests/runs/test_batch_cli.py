@@ -149,6 +149,24 @@ def test_some_not_done_is_one(night: CommandLine, wishes: Wishes) -> None:
     assert len(branches(night)) == 2
 
 
+def test_what_cannot_be_begun_is_passed_over_and_told(night: CommandLine) -> None:
+    """Circles, blockers that are open elsewhere, and what waits for a failed one stop nobody else."""
+    folder = night.repo / "issues"
+    for key, blockers in (("14", "[15]"), ("15", "[14]"), ("16", "[1]"), ("17", "[11]")):
+        text = f"---\ntitle: Wish {key}\nlabels: [ready]\nblocked_by: {blockers}\n---\n"
+        (folder / f"{key}-wish.md").write_text(f"{text}Fulfil wish number {key}.\n", "utf-8")
+    done = night.run(*ALL, "--json")
+    assert done.returncode == 1, done.stderr
+    found = {one["issue"]: one for one in json.loads(done.stdout)["issues"]}
+    fates = {key: one["fate"] for key, one in found.items()}
+    assert fates == {
+        **dict.fromkeys(("11", "12", "13", "17"), "done"),
+        **dict.fromkeys(("14", "15", "16"), "passed_over"),
+    }
+    assert all(found[key]["why"] for key in ("14", "15", "16"))
+    assert "is blocked by 1" in found["16"]["why"]
+
+
 def test_the_ceiling_is_four(night: CommandLine, wishes: Wishes) -> None:
     """What the ceiling cannot cover is not begun, and the exit code says so; more money goes on."""
     done = night.run(*ALL, "--limit-usd", "0.0001")
