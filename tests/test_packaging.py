@@ -37,6 +37,7 @@ def test_data_is_inside(wheel: Path) -> None:
     assert {
         "orchestrator/bundle/config.yaml",
         "orchestrator/bundle/agents/backend-engineer.md",
+        "orchestrator/batches/page.css",
         "orchestrator/prices.yaml",
         "orchestrator/routing/choose.md",
         "orchestrator/routing/trades.json",
