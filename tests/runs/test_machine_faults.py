@@ -1,0 +1,179 @@
+"""A full disk, a folder that cannot be written, a journal that cannot be read: told, nothing destroyed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+
+from orchestrator.journals.database import FORM
+from tests.runs.conftest import CommandLine, git
+from tests.runs.model_server import ModelServer
+
+SMALL = """\
+mount -t tmpfs -o size=${SIZE:-1m} none "$1" && cp -R "$2/." "$1" && shift 2
+"$@"
+status=$?
+[ -z "$FREED" ] || { rm -f "$FREED"; "$@"; status=$?; }
+exit $status
+"""
+"""Runs a command whose state directory is a disk of one megabyte, which nobody else sees."""
+
+
+def in_small_disk(
+    line: CommandLine, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line with a state directory on a disk of its own, in a private namespace."""
+    disk = line.state.parent / "disk"
+    disk.mkdir(exist_ok=True)
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
+    command = [*unshare, "sh", "-c", SMALL, "sh", str(disk), str(line.state)]
+    argv = [line.argv()[0], *arguments, "--state", str(disk)]
+    return subprocess.run(
+        [*command, *argv],
+        cwd=line.repo,
+        env=line.environment | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def may_mount() -> bool:
+    """Tell whether this machine lets tests have a disk of their own."""
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
+    command = [*unshare, "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def one_line(said: str) -> str:
+    """Return the one line by which a command tells what is wrong."""
+    (found,) = (one for one in said.splitlines() if one.startswith("orchestrate: "))
+    assert "Traceback" not in said
+    return found
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_a_full_disk_is_told_and_the_run_goes_on_later(
+    orchestrate: CommandLine, server: ModelServer
+) -> None:
+    """The first process ends with 5 and says what to do; with room again, the same run is done."""
+    filler = orchestrate.state / "filler"
+    filler.write_bytes(b"x" * (900 * 1024))
+    full = in_small_disk(orchestrate, "issue", "1")
+    assert full.returncode == 5, full.stderr
+    assert "free some disk space" in one_line(full.stderr)
+    server.played.clear()
+    filler.write_bytes(b"x" * (15 * 1024 * 1024 + 300 * 1024))
+    freed = orchestrate.state.parent / "disk" / "filler"
+    done = in_small_disk(orchestrate, "issue", "1", "--json", SIZE="16m", FREED=str(freed))
+    assert done.returncode == 0, done.stderr
+    ends = [json.loads(one)["status"] for one in _objects(done.stdout)]
+    assert ends[:-1] == ["unavailable"] or "free some disk space" in done.stderr
+    assert ends[-1] == "done"
+    asked = [one.turn for one in server.played]
+    assert len(asked) <= len(set(asked)) + 1, "no reply that was journaled is asked for again"
+
+
+def _objects(text: str) -> list[str]:
+    """Return the JSON objects of an output, one after the other."""
+    found, rest = [], text.strip()
+    decoder = json.JSONDecoder()
+    while rest:
+        _, end = decoder.raw_decode(rest)
+        found.append(rest[:end])
+        rest = rest[end:].strip()
+    return found
+
+
+@pytest.mark.parametrize("command", [("issue", "1"), ("runs", "list")])
+def test_a_journal_of_a_newer_version_is_left_alone(
+    orchestrate: CommandLine, command: tuple[str, ...]
+) -> None:
+    """It is refused by name, byte for byte as it was; nothing is asked or begun."""
+    path = orchestrate.state / "journal.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("create table novel (a)")
+        file.execute(f"pragma user_version={FORM + 1}")
+    before = path.read_bytes()
+    refused = orchestrate.run(*command)
+    assert refused.returncode == 5
+    said = one_line(refused.stderr)
+    assert "journal.db" in said and "newer version" in said and "upgrade" in said
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["garbage", "middle"])
+def test_a_corrupted_journal_is_kept(
+    orchestrate: CommandLine, server: ModelServer, damage: str
+) -> None:
+    """What cannot be read is told with what to do, is not written to, and another folder works."""
+    assert orchestrate.run("issue", "1").returncode == 0
+    path = orchestrate.state / "journal.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("pragma wal_checkpoint(truncate)")
+    data = bytearray(path.read_bytes())
+    start = 0 if damage == "garbage" else 4096
+    data[start:] = b"\xa5" * (len(data) - start)
+    path.write_bytes(data)
+    for command in (("issue", "1"), ("runs", "list")):
+        refused = orchestrate.run(*command)
+        assert refused.returncode == 5, refused.stderr
+        said = one_line(refused.stderr)
+        assert "journal.db" in said and "--state" in said
+    assert path.read_bytes() == data
+    other = CommandLine(
+        orchestrate.repo, orchestrate.state.parent / "other", orchestrate.environment
+    )
+    shutil.copytree(orchestrate.state / "sandbox", other.state / "sandbox")
+    assert json.loads(other.run("issue", "1", "--json").stdout)["status"] == "done"
+
+
+READ_ONLY = """\
+mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"
+"""
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_a_state_directory_that_cannot_be_written(
+    orchestrate: CommandLine, server: ModelServer
+) -> None:
+    """It is told before anything is asked; what was there stays as it was."""
+    server.held.add(3)
+    process = orchestrate.start("issue", "1")
+    assert server.waiting.wait(60)
+    process.kill()
+    process.communicate(timeout=30)
+    server.held.clear()
+    asked, events = len(server.played), orchestrate.events()
+    refs = git(orchestrate.repo, "for-each-ref")
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
+    refused = subprocess.run(
+        [
+            *unshare,
+            "sh",
+            "-c",
+            READ_ONLY,
+            "sh",
+            str(orchestrate.state),
+            *orchestrate.argv("issue", "1"),
+        ],
+        cwd=orchestrate.repo,
+        env=orchestrate.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert refused.returncode == 5, refused.stderr
+    said = one_line(refused.stderr)
+    assert "--state" in said and str(orchestrate.state) in said
+    assert (len(server.played), orchestrate.events()) == (asked, events)
+    assert git(orchestrate.repo, "for-each-ref") == refs
+    assert orchestrate.run("issue", "1").returncode == 0
