@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from orchestrator import (
     Event,
+    Nights,
+    NightView,
     Orchestrator,
     Outcome,
     Signal,
     ToolResult,
     open_toolbox,
     open_workspace,
+    run_batch,
 )
 
 
@@ -30,3 +33,9 @@ async def use() -> None:
     async with open_workspace(".", base="HEAD") as workspace:
         commit: str = await workspace.collect("refs/heads/feature/x")
         print(commit)
+    view: NightView = await run_batch(".", labels=["nightly"], limit_usd=40.0, lane="auto")
+    for (repo, key), issue in view.issues.items():
+        print(repo, key, issue.fate.kind if issue.fate else issue.standing, issue.usd)
+    async with Nights() as nights, nights.resumed() as shift:
+        await shift.work()
+        print(shift.view.counts())
