@@ -62,12 +62,16 @@ def fresh(orchestrate: CommandLine, tmp_path: Path, number: int, proved: Path) -
     return CommandLine(repo, state, orchestrate.environment)
 
 
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(8, id="sample"), pytest.param(1, id="every", marks=pytest.mark.heavy)],
+)
 def test_killed_at_every_journaled_event(
-    orchestrate: CommandLine, server: ModelServer, tmp_path: Path, proved: Path
+    orchestrate: CommandLine, server: ModelServer, tmp_path: Path, proved: Path, step: int
 ) -> None:
     """After kill -9 at any event, resume pays for no reply twice and ends in the same tree."""
     trees = set()
-    for count in range(1, MOST_EVENTS):
+    for count in range(1, MOST_EVENTS, step):
         line = fresh(orchestrate, tmp_path, count, proved)
         server.played.clear()
         status = kill_after(line, count)
@@ -81,6 +85,7 @@ def test_killed_at_every_journaled_event(
     assert len(trees) == 1
 
 
+@pytest.mark.heavy
 def test_killed_at_random_moments(
     orchestrate: CommandLine, server: ModelServer, tmp_path: Path, proved: Path
 ) -> None:
