@@ -24,6 +24,9 @@ GROWTH = 0.1
 """Places that one reply adds after a cut: a round of replies adds a tenth."""
 
 MINUTE_S = 60.0
+SCARCE = 0.5
+"""Share of a limit below which other processes are told what is left of it."""
+
 USUAL_OUTPUT = 500.0
 """Tokens that a reply is taken to have before any came."""
 
@@ -225,6 +228,8 @@ class Lane:
         beside = False
         if self._board is not None:
             beside, paused = self._board.glance(self._model, self.in_flight)
+            # Where a person set how many there may be, they are counted from the first request on.
+            beside = beside or self._most > 0
             pause = max(pause, paused)
             self._beside = beside
         if pause > 0:
@@ -274,10 +279,12 @@ class Lane:
         """Learn from a reply."""
         self._hear(place, rates)
         self._output += (usage.output_tokens - self._output) / 10
-        if self.places < self._ceiling:
-            self.places = min(self.places + GROWTH, self._ceiling)
-        elif not self._most:
-            self.places = self._ceiling = math.inf
+        if self.places >= self._ceiling:
+            if not self._most:
+                self.places = self._ceiling = math.inf
+            self._left(0.0)
+            return
+        self.places = min(self.places + GROWTH, self._ceiling)
         self._left(GROWTH)
 
     def failed(self, place: Pass, error: ModelError | None) -> None:
@@ -302,8 +309,9 @@ class Lane:
             bucket = self._buckets.setdefault(news.kind, Bucket())
             mark = place.marks.get(news.kind, bucket.taken)
             bucket.hear(news, at=place.entered, mark=mark)
-        if rates and self._beside and self._board is not None:
-            now = self._clock()
+        now = self._clock()
+        scarce = any(one.left(now) < one.most * SCARCE for one in self._buckets.values())
+        if rates and scarce and self._beside and self._board is not None:
             self._board.news(
                 self._model,
                 [(kind, one.most, one.left(now), one.per_s) for kind, one in self._buckets.items()],

@@ -160,3 +160,46 @@ async def test_lanes_of_two_processes(file: Path) -> None:
         await lanes[1].enter("b", 10, told, 300.0)
     for board in boards:
         board.close()
+
+
+WORKER = """
+import os, sys, time, asyncio
+from pathlib import Path
+from orchestrator.amounts import Usage
+from orchestrator.governor import Governor
+from orchestrator.journals.board import Board
+from orchestrator.journals.owners import owner_of
+
+async def main(file, log, run):
+    board = Board(Path(file), owner=owner_of(os.getpid()))
+    lane = Governor(concurrency=2, board=board).lane("claude-opus-5-5")
+
+    async def one():
+        for _ in range(4):
+            place = await lane.enter(run, 10, lambda _: None, 300.0)
+            with open(log, "a") as out:
+                out.write("+")
+            await asyncio.sleep(0.02)
+            with open(log, "a") as out:
+                out.write("-")
+            place.replied((), Usage(output_tokens=1))
+
+    await asyncio.gather(one(), one(), one())
+    board.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_processes_keep_to_the_setting_together(file: Path, tmp_path: Path) -> None:
+    """Three processes with three runs each never have more under way than the setting says."""
+    log = tmp_path / "log"
+    argv = [sys.executable, "-c", WORKER, str(file), str(log)]
+    started = [subprocess.Popen([*argv, str(number)]) for number in range(3)]
+    assert [one.wait(120) for one in started] == [0, 0, 0]
+    under_way, most = 0, 0
+    for mark in log.read_text(encoding="ascii"):
+        under_way += 1 if mark == "+" else -1
+        most = max(most, under_way)
+    assert log.stat().st_size == 3 * 3 * 4 * 2
+    assert (most, under_way) == (2, 0)
