@@ -27,6 +27,9 @@ TRIES = 4
 APART = 4
 """Turns between two summaries, at least."""
 
+LEAST_FULL = 0.2
+"""A window is never taken for full below this share."""
+
 RESERVE_SHARE = 0.1
 MOST_TOLD = re.compile(r"(\d{4,})\D{1,30}(?:>|maximum|limit)\D{0,40}(\d{4,})")
 KNOWN_MOST = 0.9
@@ -164,7 +167,7 @@ class Shortening:
             window=window,
             reserve=min(self._model.max_output, int(window * RESERVE_SHARE)),
             turns=expected_turns(self._session.turn, left),
-            full=self._settings.full,
+            full=min(max(self._settings.full, LEAST_FULL), 1.0),
             cold=self._cache.is_cold(),
             most=self._most,
         )

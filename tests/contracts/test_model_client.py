@@ -298,3 +298,41 @@ async def test_one_connection_serves_many_replies(kind: str) -> None:
         with pytest.raises(ModelError):
             await client.reply(a_request())
         assert await client.reply(a_request()) == first
+
+
+async def test_the_service_is_asked_why_its_cache_missed(kind: str) -> None:
+    """What went before is named where that is wanted; the reason comes back in its own word."""
+    missed = {"cache_miss_reason": {"type": "tools_changed", "cache_missed_input_tokens": 9}}
+    stream = start() + text(0, "hello") + stop()
+    stream = stream.replace(b'"stop_reason": null', b'"diagnostics": %b, "stop_reason": null') % (
+        orjson.dumps(missed)
+    )
+    for previous, sent in (("", None), ("msg_0", "msg_0")):
+        async with (
+            serving([Play([stream])]) as service,
+            a_client(kind, service.url) as client,
+        ):
+            reply = await client.reply(a_request(previous=previous))
+            body = orjson.loads(service.bodies[0])
+        assert body["diagnostics"] == {"previous_message_id": sent}
+        assert (reply.message_id, reply.cache_miss) == ("msg_1", "tools_changed")
+
+
+async def test_nothing_is_asked_of_the_cache_unless_wanted(kind: str) -> None:
+    """A request does not hold what another service might not know."""
+    async with serving([Play([PLAIN])]) as service, a_client(kind, service.url) as client:
+        reply = await client.reply(a_request())
+        assert "diagnostics" not in orjson.loads(service.bodies[0])
+    assert (reply.message_id, reply.cache_miss) == ("msg_1", "")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, "x", [], {"cache_miss_reason": None}, {"cache_miss_reason": {"type": 'a"b'}}],
+    ids=str,
+)
+async def test_what_is_no_reason_is_passed_over(kind: str, said: object) -> None:
+    """Diagnostics that are pending, or of another form, say nothing, and break nothing."""
+    stream = PLAIN.replace(b'"stop_reason": null', b'"diagnostics": %b, "stop_reason": null')
+    reply = await replied(kind, stream % orjson.dumps(said))
+    assert reply.cache_miss == ""

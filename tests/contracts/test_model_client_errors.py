@@ -266,3 +266,18 @@ async def test_a_cancelled_attempt_lets_go(kind: str) -> None:
 async def test_a_malformed_reply_is_named_as_such(kind: str) -> None:
     """A stream that ends too early is a malformed reply."""
     assert isinstance(await failed(kind, Play([HALF])), MalformedReply)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "prompt is too long: 208310 tokens > 200000 maximum"),
+        (400, "the request exceeds the available context size (exceed_context_size_error)"),
+        (400, "This model's maximum context length is 32768 tokens"),
+        (413, "request_too_large"),
+    ],
+)
+async def test_a_request_that_is_too_long_is_known(kind: str, status: int, said: str) -> None:
+    """However services say it, a request that is too long is an error of its own."""
+    error = await failed(kind, refusal(status, "invalid_request_error", said))
+    assert isinstance(error, TooLong) and not error.retryable
