@@ -169,7 +169,8 @@ async def _found(
         if not isinstance(issue, str):
             why = _why_not(here, issue, wish.wanted, past)
         if why or isinstance(issue, str):
-            not_planned.append(NotPlanned(here.site.repo, key, title, why))
+            is_missing = isinstance(issue, str)
+            not_planned.append(NotPlanned(here.site.repo, key, title, why, is_missing))
         else:
             found.append(issue)
     return found

@@ -27,12 +27,17 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class NotPlanned:
-    """An issue that was meant, and is not in the plan."""
+    """An issue that was meant, and is not in the plan.
+
+    Attributes:
+        is_missing: the tracker knows of none.
+    """
 
     repo: str
     issue: str
     title: str
     why: str
+    is_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

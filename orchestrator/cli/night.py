@@ -33,7 +33,7 @@ from orchestrator.cli.nightshow import COLUMNS, NightShow
 from orchestrator.cli.running import may_colour
 from orchestrator.cli.stopping import INTERRUPTED
 from orchestrator.config import state_folder
-from orchestrator.errors import RepositoryRefused
+from orchestrator.errors import ConfigError, RepositoryRefused
 from orchestrator.records import Limits
 from orchestrator.repository import locate
 from orchestrator.settings import BatchSettings
@@ -85,7 +85,8 @@ def begin(order: NightOrder) -> int:
     plan = anyio.run(_planned, wish, order.state_folder())
     if order.dry_run or not plan.plan:
         show(plan, wish, order)
-        return 0
+        nobody = not plan.plan and all(one.is_missing for one in plan.not_planned)
+        return ConfigError.exit_code if nobody and plan.not_planned else 0
     for told in summed(plan, ceiling_usd=wish.ceiling.usd, parallel=wish.parallel):
         click.echo(told, err=True)
     for left in plan.not_planned:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, TextIO
 
 import anyio
@@ -91,11 +91,12 @@ class NightShow:
     def say(self, text: str) -> None:
         """Say a line, with the time of day."""
         told = f"{time.strftime('%H:%M:%S')} {line(text, 400)}"
-        if self._table is not None:
-            self._table.say(told)
-        else:
-            self._stream.write(f"{told}\n")
-            self._stream.flush()
+        with suppress(OSError):  # a night goes on when nobody listens any more
+            if self._table is not None:
+                self._table.say(told)
+            else:
+                self._stream.write(f"{told}\n")
+                self._stream.flush()
 
     def drawing(self) -> AbstractContextManager[object]:
         """Return the block in which the table stays on the terminal."""
@@ -118,7 +119,8 @@ class NightShow:
             return
         done, total = board.progress()
         rows = [_cells(row) for row in board.rows(now)]
-        table.draw(rows, done=done, total=total, totals=board.totals(now))
+        with suppress(OSError):
+            table.draw(rows, done=done, total=total, totals=board.totals(now))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -60,6 +60,34 @@ async def test_lines_tell_what_happens_and_the_heart_beats() -> None:
     assert show.batch == "n-20261129-01"
 
 
+class Gone(io.StringIO):
+    """A stream whose reader has gone; tells when it was tried a few times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tries = 0
+        self.enough = anyio.Event()
+
+    def write(self, _: str) -> int:
+        self.tries += 1
+        if self.tries > 3:
+            self.enough.set()
+        raise BrokenPipeError
+
+
+@pytest.mark.asyncio
+async def test_a_night_goes_on_when_nobody_listens_any_more() -> None:
+    """A pipe that was closed at its other end ends neither the show nor what it shows."""
+    stream = Gone()
+    show = NightShow(stream, heartbeat_s=0.001)
+    await heard(show, IssueBegun(REPO, "1", 1, "1-a", BEGAN))
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(show.keep_up)
+            await stream.enough.wait()
+            tasks.cancel_scope.cancel()
+
+
 @pytest.mark.asyncio
 async def test_the_log_names_issue_and_run_of_each_event() -> None:
     """Events of many runs can be told apart in one log."""

@@ -84,6 +84,15 @@ def test_the_forecast_learns_from_runs_and_the_ceiling_leaves_out(
     assert "does not fit (ceiling $0.40): 1 issues are not expected to be begun" in done.stdout
 
 
+def test_issues_that_are_not_there_are_no_success(orchestrate: CommandLine) -> None:
+    """Where none of those that were named exists, the key was wrong; that is told with a 2."""
+    for more in ((), ("--dry-run",)):
+        done = orchestrate.run("batch", "--issues", "98-99", *more)
+        assert done.returncode == 2
+        assert "98             not planned: no issue 98" in done.stdout
+    assert orchestrate.run("batch", "--label", "nobody-has-it").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
