@@ -172,16 +172,17 @@ class Account:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Be one of those that share what the levels above have, while the block lasts."""
-        above = list(self.levels())[1:]
-        for level in above:
-            level.sharing += 1
+        """Be one of those that share what the level above has, while the block lasts."""
+        if self.above is None:
+            yield
+            return
+        self.above.sharing += 1
         try:
             yield
         finally:
-            for level in above:
-                level.sharing -= 1
-                level.tell()
+            self.above.sharing -= 1
+            *_, top = self.levels()
+            top.tell()
 
     # -- what is reserved and spent --------------------------------------------------------
 

@@ -169,6 +169,7 @@ class Asking:
                 return reserved
             return await self._attempt(request, reserved, record, place)
         finally:
+            self._ledger.let_go()
             if place is not None:
                 place.failed()
 

@@ -123,7 +123,7 @@ class Ledger:
             try:
                 yield
             finally:
-                self._settle(0.0, 0)
+                self.let_go()
 
     # -- one request -----------------------------------------------------------------------
 
@@ -175,6 +175,10 @@ class Ledger:
         if left is None or share is None:
             return None
         return min(left, max(share, self._input_tokens(size, denser=DENSER) + USUAL_OUTPUT))
+
+    def let_go(self) -> None:
+        """Give back what is reserved for a request that is not made after all."""
+        self._settle(0.0, 0)
 
     def is_held_up(self, request: ModelRequest) -> bool:
         """Tell whether a reservation failed only for what others have reserved."""

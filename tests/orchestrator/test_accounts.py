@@ -240,3 +240,17 @@ async def test_commands_of_all_runs_have_so_many_places() -> None:
             slow.go.set()
     assert (slow.most, slow.running) == (2, 0)
     assert not together.is_full()
+
+
+def test_a_review_takes_no_second_share_of_what_all_runs_have() -> None:
+    """A run at work with its review is one of those that share; what it lets go is free again."""
+    together = Account(Limits(usd=2.0))
+    run = a_run(together)
+    review = a_run(run)
+    with run.at_work(), review.at_work():
+        assert (together.sharing, run.account.sharing) == (1, 1)
+        assert review.reserve(sized(3000)) is not None
+        assert together.holds == 1
+        review.let_go()
+        assert (together.holds, together.held_usd, together.spent_usd) == (0, 0.0, 0.0)
+    assert (together.sharing, run.account.sharing) == (0, 0)
