@@ -371,7 +371,7 @@ class Lane:
         if turns.number in self._reading:
             return
         self._reading.add(turns.number)
-        items = self._by_number.get(turns.number, {})
+        items = self._by_number.pop(turns.number, {})
         answers = {one.custom_id: one for one in await self._answers(turns.batch)}
         answered = [answers[name] for name in items if name in answers]
         succeeded = sum(one.reply is not None for one in answered)
@@ -395,7 +395,7 @@ class Lane:
         """Take a batch as one that never was: its requests are made again, or in the usual way."""
         await self._emit(TurnsReadBack(turns.number, 0, len(turns.items), self._wall()))
         self._reading.add(turns.number)
-        for item in self._by_number.get(turns.number, {}).values():
+        for item in self._by_number.pop(turns.number, {}).values():
             item.passing = passing
             item.over.set()
 

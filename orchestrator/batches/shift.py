@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +29,7 @@ from orchestrator.batches.nights import (
 )
 from orchestrator.batches.trying import Try
 from orchestrator.batches.views import IssueView, NightView
-from orchestrator.errors import only
+from orchestrator.errors import JournalError, only
 from orchestrator.ports import Clock
 
 LOOK_S = 20.0
@@ -157,6 +158,14 @@ class Shift:
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise only(group) from None
+        except anyio.get_cancelled_exc_class():
+            # Its runs are parked; another process may go on with it while this one lives.
+            with anyio.CancelScope(shield=True), suppress(JournalError):
+                await self._note_end()
+            raise
+        await self._note_end()
+
+    async def _note_end(self) -> None:
         complete = not self._view.unfinished()
         await self._book.emit(NightEnded(self._book.epoch, complete, self._wall()))
 

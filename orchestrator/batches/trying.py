@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 import anyio
 
@@ -151,7 +152,8 @@ class Try:
         self.is_waiting = isinstance(event, Waiting)
         if isinstance(event, ModelReplied | RequestFailed):
             self.spent_usd += event.cost_usd
-        await self._looks(issue, run, event)
+        with suppress(Exception):  # whoever looks on stops no run
+            await self._looks(issue, run, event)
 
     def _why(self, outcome: Outcome) -> Why:
         """Say why a run was parked."""

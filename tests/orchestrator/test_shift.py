@@ -452,6 +452,20 @@ async def test_a_second_stop_ends_runs_at_once() -> None:
     assert [job.is_there for job in after.place.jobs] == [True, True, False]
 
 
+async def test_a_cancelled_night_parks_and_says_that_it_is_over() -> None:
+    """Where the program that works on it gives up, another process can go on at once."""
+    scene = await a_scene(keys(2), {"1": [works()]}, parallel=1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scene.work)
+        await until(lambda: scene.place.working == {"1"})
+        tasks.cancel_scope.cancel()
+    assert scene.book.view.ended is not None
+    assert not scene.book.view.complete
+    after = await a_scene(list(scene.night.plan), before=scene)
+    await after.work()
+    assert set(after.fates.values()) == {"done"}
+
+
 async def test_at_the_end_of_the_night_runs_park() -> None:
     """When the moment comes nothing is begun, and what runs finishes its turn."""
     gate = anyio.Event()
