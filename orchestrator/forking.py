@@ -70,7 +70,9 @@ def forked(events: Sequence[Event], at: int, run: Run) -> list[Event]:
             hint=f"turns that can be: {_listed(turns)}",
         )
     end = max(number for number, one in enumerate(events) if _ends(one, at))
-    found: list[Event] = [RunStarted(run, started.agent)]
+    # Who was talked to; where the fork is to ask another, that is told by how it is taken up.
+    talked = dataclasses.replace(run, model=started.run.model, scripted=started.run.scripted)
+    found: list[Event] = [RunStarted(talked, started.agent)]
     found += [_unpaid(one) for one in events[: end + 1] if _goes_along(one)]
     # A workspace is kept beside the next request, so that may stand after it.
     found += [one for one in events[end + 1 :] if _is_kept(one, at)]

@@ -13,6 +13,7 @@ from orchestrator.events import (
     Event,
     ModelReplied,
     RunFinished,
+    RunResumed,
     RunStarted,
     SnapshotTaken,
     ToolsReturned,
@@ -22,7 +23,7 @@ from orchestrator.forking import forked, kept_state, whole_turns
 from orchestrator.limits import Ledger
 from orchestrator.modelevents import RequestIntended
 from orchestrator.records import Limits, Usage
-from orchestrator.session import Session
+from orchestrator.session import Session, asked_models
 from orchestrator.transcript import encode_message, text_block
 from orchestrator.wayoutevents import EgressDecided
 from tests.builders import a_definition, a_run, an_outcome
@@ -111,3 +112,10 @@ def test_a_state_that_was_kept_later_in_the_journal_goes_along() -> None:
     assert isinstance(kept, SnapshotTaken)
     events.insert(8, kept)
     assert kept_state(forked(events, 1, FORK)) == kept.snapshot
+
+
+def test_a_fork_knows_whom_its_parent_talked_to() -> None:
+    """A fork that asks another model begins as its parent did: what that thought is left out."""
+    other = dataclasses.replace(FORK, model="claude-sonnet-5-5")
+    events = [*forked(a_journal(), 4, other), RunResumed(1, other)]
+    assert asked_models(AUTHOR, events) == (a_run().model, other.model)
