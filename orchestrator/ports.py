@@ -59,7 +59,11 @@ PLAIN = Conditions()
 
 
 class ModelClient(Protocol):
-    """Asks a model for one reply; makes one attempt."""
+    """Asks a model for one reply; makes one attempt.
+
+    One whose replies take hours by design, as those of batches do, has an attribute
+    ``ungoverned`` that is true: it holds no place in a lane, and has no limit of time.
+    """
 
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Return the reply.
