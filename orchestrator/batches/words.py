@@ -19,12 +19,15 @@ KINDS: dict[FateKind, str] = {
 WHYS: dict[Why, str] = {
     "": "",
     "ceiling": "the night's ceiling was reached",
-    "until": "the night was over",
+    "until": "no time was left",
     "blocked": "an issue that comes before it is not done",
     "stopped": "somebody stopped the night",
     "not_ready": "it is not ready to be worked on",
     "limit": "its own limit was reached",
 }
+
+TOLD_ALONE: frozenset[Why] = frozenset({"blocked", "stopped", "not_ready"})
+"""Reasons that what was said tells by itself."""
 
 STATUSES = {
     "done": "done",
@@ -58,6 +61,8 @@ def why_words(fate: Fate | None) -> str:
     """Return why an issue ended as it did: the reason, then what was said."""
     if fate is None:
         return ""
+    if fate.said and fate.why in TOLD_ALONE:
+        return fate.said
     parts = dict.fromkeys(one for one in (WHYS[fate.why], fate.said) if one)
     return ": ".join(parts)
 

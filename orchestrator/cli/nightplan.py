@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from orchestrator.batches.forecast import LeftOut
 from orchestrator.batches.nights import Planned
 from orchestrator.batches.planning import NightPlan
 from orchestrator.batches.words import dollars, minutes_range, usd_range
 from orchestrator.sinks.plain import line, safe_json
 
+NOT_BEGUN: dict[LeftOut, str] = {
+    "ceiling": "for the ceiling",
+    "until": "for the end",
+    "blocked": "cannot be",
+}
 MANY = 8
 ASKED_FOR = "command line"
 """Why an agent is named that the user named; nobody has to be told."""
@@ -72,19 +79,27 @@ def summed(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> list
         if runs
         else "no run of the past is known: these are guesses, and their range is wide"
     )
-    if ceiling_usd is None:
-        lines.append("there is no ceiling: set one with --limit-usd")
-    elif forecast.surely_fits:
-        lines.append(f"fits the ceiling of {dollars(ceiling_usd)}, also in a bad night")
-    elif forecast.fits:
-        lines.append(f"fits the ceiling of {dollars(ceiling_usd)}, unless the night goes badly")
-    else:
-        out = len(forecast.left_out)
-        lines.append(
-            f"does not fit (ceiling {dollars(ceiling_usd)}): {out} issues are not expected to be "
-            f"begun; all that can be take {dollars(forecast.wanted_usd)}"
+    if forecast.left_out:
+        counts = Counter(forecast.left_out.values())
+        told = ", ".join(
+            f"{counts[why]} {words}" for why, words in NOT_BEGUN.items() if counts[why]
         )
+        lines.append(f"not expected to be begun: {told}")
+    lines.append(_fits(plan, ceiling_usd))
     return lines
+
+
+def _fits(plan: NightPlan, ceiling_usd: float | None) -> str:
+    """Say whether a ceiling is expected to be enough."""
+    forecast = plan.forecast
+    if ceiling_usd is None:
+        return "there is no ceiling: set one with --limit-usd"
+    said = f"the ceiling of {dollars(ceiling_usd)}"
+    if "ceiling" in forecast.left_out.values():
+        return f"does not fit {said}: all that can be begun take {dollars(forecast.wanted_usd)}"
+    if forecast.expected.usd_high <= ceiling_usd:
+        return f"fits {said}, also in a bad night"
+    return f"fits {said}, unless the night goes badly"
 
 
 def print_plan_json(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> None:

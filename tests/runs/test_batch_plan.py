@@ -81,7 +81,11 @@ def test_the_forecast_learns_from_runs_and_the_ceiling_leaves_out(
     assert "1              not planned: it is done already: run 1-" in done.stdout
     assert "learnt from 1 runs" in done.stdout
     assert "left out: the ceiling is not expected to reach for it" in done.stdout
-    assert "does not fit (ceiling $0.40): 1 issues are not expected to be begun" in done.stdout
+    assert "not expected to be begun: 1 for the ceiling" in done.stdout
+    assert "does not fit the ceiling of $0.40: all that can be begun take $0." in done.stdout
+    late = orchestrate.run("batch", "--issues", "2", "--dry-run", "--until", "+1m").stdout
+    assert "not expected to be begun: 1 for the end" in late
+    assert "left out: it is not expected to end before the night does" in late
 
 
 def test_issues_that_are_not_there_are_no_success(orchestrate: CommandLine) -> None:
