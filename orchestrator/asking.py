@@ -262,6 +262,7 @@ class Asking:
             request_bytes=request.size(),
             message_id=reply.message_id,
             missed=self._cache.replied(self._session.turn, request, reply),
+            prompt_tokens=reply.usage.prompt_tokens,
         )
         with anyio.CancelScope(shield=True):
             await self._emit(event)

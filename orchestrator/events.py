@@ -93,6 +93,7 @@ class ModelReplied:
     Attributes:
         request_bytes: how large its request was; with it a later process reckons as this one did.
         message_id: how the service names it.
+        prompt_tokens: what its request took, also where a fork has not paid for it.
         missed: what its request did not find in the service's cache, and why; mostly empty.
     """
 
@@ -107,6 +108,7 @@ class ModelReplied:
     request_bytes: int = 0
     message_id: str = ""
     missed: str = ""
+    prompt_tokens: int = 0
 
     @property
     def key(self) -> str:

@@ -126,7 +126,8 @@ class Session:
 
     def _apply_reply(self, event: ModelReplied) -> None:
         blocks = count_blocks(event.message)
-        self.asked, self.prompt_tokens = self.transcript.size(), event.usage.prompt_tokens
+        self.asked = self.transcript.size()
+        self.prompt_tokens = event.prompt_tokens or event.usage.prompt_tokens
         self.message_id = event.message_id
         self.full = event.stop_reason == FULL
         if blocks:

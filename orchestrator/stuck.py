@@ -30,6 +30,9 @@ WAITING, SLOW, CHANGING = 4, 2, 3
 """How much more of the same is let pass while it waits, takes its time, or changes files."""
 
 TOOK = re.compile(r"\b\d+\.\d+ ?(?:ms|s|sec|seconds)\b")
+TIMES_READ = 1500
+"""Characters at the end of an output in which times are looked for."""
+
 NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|[0-9a-f]{7,40}|\d+)\b", re.IGNORECASE)
 ERROR_READ = 2000
 """Characters of an error that are compared."""
@@ -330,7 +333,7 @@ def _compared(
         for part in (
             call.tool.encode(),
             orjson.dumps(given, option=orjson.OPT_SORT_KEYS),
-            TOOK.sub("#", text).encode("utf-8", "replace"),
+            _without_times(call.tool, text).encode("utf-8", "replace"),
         ):
             whole.update(b"%d:" % len(part) + part)
         if failed and not ONLY_CODE.fullmatch(text):
@@ -345,6 +348,13 @@ def _compared(
         done.patience = max(done.patience, SLOW)
     done.digest = whole.digest()
     return done
+
+
+def _without_times(tool: str, text: str) -> str:
+    """Return what a command printed without the times that it took: they stand at the end."""
+    if tool != "Bash":
+        return text
+    return text[:-TIMES_READ] + TOOK.sub("#", text[-TIMES_READ:])
 
 
 def _text(content: object) -> str:
