@@ -13,6 +13,8 @@ from orchestrator.limits import Ledger
 from orchestrator.planning import Wish
 from orchestrator.records import Limits, Outcome
 
+UNFINISHED = frozenset({"running", "parked"})
+
 
 class NightPlace:
     """One repository of a night.
@@ -33,7 +35,11 @@ class NightPlace:
         return await self._journal.unfinished(self._repo, self._orchestrator.key_of(issue))
 
     async def standing(self, run: str) -> RunStanding:
-        """Tell how a run stands, and what it has cost."""
+        """Tell how a run stands, and what it has cost; one that never began is given up.
+
+        Raises:
+            LeaseLost: another process is just beginning it.
+        """
         try:
             row = await self._journal.row(run)
         except NoSuchRun:
@@ -41,6 +47,11 @@ class NightPlace:
         if row.run != run:
             return RunStanding("none")  # one whose id begins so is another
         events = await SqliteRunJournal(self._journal, run, epoch=row.epoch).events()
+        if not events and row.state in UNFINISHED:
+            # Killed before its first event: nothing was done, and nothing can be gone on with.
+            await self._journal.take_over(run)
+            await self._journal.abandon(run)
+            return RunStanding("abandoned")
         return RunStanding(row.state, *spent(events))
 
     async def work(self, job: Job, looks: Looks) -> Outcome:

@@ -7,10 +7,12 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
+
+import anyio
 
 from orchestrator import config as configuration
 from orchestrator.accounts import Account
@@ -31,7 +33,7 @@ from orchestrator.batches.lane import Lane, LanePace
 from orchestrator.batches.nights import LaneName, Night, NightBegun, Site
 from orchestrator.batches.shift import Shift, ShiftPace
 from orchestrator.batches.views import NightView
-from orchestrator.errors import ConfigError, NoSuchRun
+from orchestrator.errors import ConfigError, JournalError, NoSuchRun
 from orchestrator.journals.nights import NightRow, SqliteNight, SqliteNights
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import SqliteJournal
@@ -145,7 +147,9 @@ class Nights:
         async with AsyncExitStack() as stack:
             places, account, lanes = await self._opened(night, stack)
             kept = await self._kept().begin(night.night, encode_night(night))
-            yield await self._shift(night, NightView(night), kept, places, account, lanes)
+            shift = await self._shift(night, NightView(night), kept, places, account, lanes)
+            stack.push_async_callback(_over, shift)
+            yield shift
 
     @asynccontextmanager
     async def resumed(
@@ -189,7 +193,9 @@ class Nights:
         async with AsyncExitStack() as stack:
             places, account, lanes = await self._opened(new, stack)
             kept = await self._kept().take_over(row.night)
-            yield await self._shift(new, view, kept, places, account, lanes)
+            shift = await self._shift(new, view, kept, places, account, lanes)
+            stack.push_async_callback(_over, shift)
+            yield shift
 
     async def _unfinished(self) -> NightRow:
         rows = [one for one in await self.rows() if one.state != "ended" and not one.is_worked_on]
@@ -296,6 +302,12 @@ class _Lanes:
 
     def of_run(self, run: str, usual: ModelClient) -> ModelClient:
         return usual if self.lane is None else self.lane.of_run(run, usual)
+
+
+async def _over(shift: Shift) -> None:
+    """Leave a night in order, whatever ended the work on it."""
+    with anyio.CancelScope(shield=True), suppress(JournalError):
+        await shift.over()
 
 
 def _few() -> str:

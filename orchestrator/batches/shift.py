@@ -161,11 +161,14 @@ class Shift:
         except anyio.get_cancelled_exc_class():
             # Its runs are parked; another process may go on with it while this one lives.
             with anyio.CancelScope(shield=True), suppress(JournalError):
-                await self._note_end()
+                await self.over()
             raise
-        await self._note_end()
+        await self.over()
 
-    async def _note_end(self) -> None:
+    async def over(self) -> None:
+        """Record that this process works on the night no more; another may go on with it."""
+        if self._view.ended is not None:
+            return
         complete = not self._view.unfinished()
         await self._book.emit(NightEnded(self._book.epoch, complete, self._wall()))
 

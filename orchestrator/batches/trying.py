@@ -120,6 +120,8 @@ class Try:
         if not run or standing.state == "abandoned":
             run = await place.unfinished(planned.issue) or ""
             standing = await place.standing(run) if run else RunStanding("none")
+            if standing.state == "abandoned":  # just now, as it never began
+                run, standing = "", RunStanding("none")
             before = standing.spent_usd
         run = run or f"{planned.issue}-{secrets.token_hex(4)}"
         job = Job(

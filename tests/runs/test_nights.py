@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import replace
 
@@ -11,10 +12,13 @@ import pytest
 from orchestrator import Event, Issue, NightView, Signal, run_batch
 from orchestrator.batches.nights import Expected, NightEvent
 from orchestrator.batches.shift import Shift, ShiftPace
+from orchestrator.journals.owners import owner_of
+from orchestrator.journals.sqlite import SqliteJournal
 from orchestrator.records import Limits
 from orchestrator.repository import locate
 from orchestrator.testing import MemoryTracker
 from tests.batch_server import Batch
+from tests.builders import a_run, an_issue
 from tests.runs.conftest import git
 from tests.runs.night_fixture import nights
 from tests.runs.night_stage import NightStage, fates
@@ -230,3 +234,19 @@ async def test_as_the_end_comes_near_runs_change_lane(nights: NightStage) -> Non
     assert set(fates(view).values()) == {"done"}
     assert False in {batch for _, batch in nights.service.asked}
     assert nights.service.batches
+
+
+async def test_a_run_that_was_killed_before_its_first_event_is_no_fault(nights: NightStage) -> None:
+    """Its issue is begun with a new run at once, and nobody is told of a fault of the machine."""
+    nights.issues(1)
+    async with nights.nights() as opened, opened.begun(nights.night()):
+        pass
+    repo = locate(nights.repo).id
+    dead = f"{owner_of(os.getpid()).rpartition(':')[0]}:1"
+    journal = SqliteJournal(nights.state / "journal.db", owner=dead)
+    await journal.begin(a_run(run_id="1-dead", repo=repo, issue=an_issue(key="1")))
+    journal.close()
+    view = await nights.resume()
+    (one,) = view.issues.values()
+    assert one.is_done
+    assert (one.run != "1-dead", one.attempt, one.tries) == (True, 1, [])
