@@ -6,7 +6,6 @@ Neither is loaded before there is a reply to look at.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.asking import Asking
@@ -16,6 +15,7 @@ from orchestrator.limits import Ledger
 from orchestrator.prices import Model
 from orchestrator.session import Session
 from orchestrator.settings import ContextSettings, StuckSettings
+from orchestrator.values import frozen
 
 if TYPE_CHECKING:
     from orchestrator.shortening import Shortening
@@ -27,7 +27,7 @@ def known_window(model: Model) -> int:
     return model.context
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CareMeans:
     """What agents are looked after with.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultsCleared:
     """Old tool results are left out of the requests from this turn on.
 
@@ -30,7 +30,7 @@ class ResultsCleared:
         return f"{self.session}/turn/{self.turn}/cleared/{self.results}/{self.tokens}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compacted:
     """A summary stands for the older turns from this turn on.
 
