@@ -54,8 +54,8 @@ class Snapshots(Protocol):
         """Wait until the last state is kept and journaled."""
         ...
 
-    def name(self) -> str:
-        """Return the name of the last state that was kept; equal names are equal states."""
+    def state(self) -> tuple[int, str]:
+        """Return turn and name of the last state that was kept; equal names are equal states."""
         ...
 
 
@@ -136,6 +136,8 @@ class Agent:
                 return Ending("finished", words_of(session.reply))
             await self._run_calls(session.reply)
             return None
+        if session.turn > 1:
+            self._watching()  # what an earlier process made of its last turn holds here as well
         if self._stuck is not None:
             return self._stuck
         if session.final is not None:
@@ -182,6 +184,7 @@ class Agent:
     def _watching(self) -> Watch:
         if self._watch is None:
             self._watch = self._care.watch()
+            self._word = self._judge(self._watch.pending)
         return self._watch
 
     def _shorter(self) -> Shortening:
@@ -283,7 +286,7 @@ class Agent:
     ) -> None:
         blocks = [result_block(call.call_id, results[call.call_id][0]) for call in calls]
         watch = self._watching()
-        watch.tree(turn, self._snapshots.name())
+        watch.tree(*self._snapshots.state())
         took = [results[call.call_id][2].duration_s for call in calls]
         nudge = self._judge(watch.returned(turn, calls, blocks, took=took))
         told = [note for note in (*self._notes(), self._ledger.notice(), nudge) if note]

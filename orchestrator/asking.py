@@ -264,9 +264,9 @@ class Asking:
             missed=self._cache.replied(self._session.turn, request, reply),
             prompt_tokens=reply.usage.prompt_tokens,
         )
+        self._ledger.settle(request.size(), reply.usage, cost)  # it is spent, kept or not
         with anyio.CancelScope(shield=True):
             await self._emit(event)
-        self._ledger.settle(request.size(), reply.usage, cost)
         self._session.apply(event)
 
     def _wait_after(self, error: ModelError, failures: int) -> float | None:

@@ -54,6 +54,7 @@ class Care:
         means: what it is done with.
         session: whose.
         model: who is asked.
+        fallback: who is asked where the session was switched to it; None where nobody else is.
         ledger: the session's account.
         cache: what the service is taken to have kept of it.
         asking: gives what asks within a session, on an account.
@@ -72,15 +73,22 @@ class Care:
         asking: Callable[[Session, Ledger], Asking],
         events: Callable[[], Sequence[Event]],
         writes: bool,
+        fallback: Model | None = None,
     ) -> None:
         self._means = means
         self._session = session
         self._model = model
+        self._fallback = fallback
         self._ledger = ledger
         self._cache = cache
         self._asking = asking
         self._events = events
         self._writes = writes
+
+    def _answering(self) -> Model:
+        """Return the model that the session is with now."""
+        other = self._fallback
+        return other if other is not None and self._session.model == other.id else self._model
 
     def watch(self) -> Watch:
         """Return what tells whether the agent goes round in circles."""
@@ -103,9 +111,9 @@ class Care:
             asking=self._asking,
             ledger=self._ledger,
             cache=self._cache,
-            model=self._model,
+            model=self._answering,
             settings=self._means.context,
-            window=lambda: self._means.window(self._model),
+            window=lambda: self._means.window(self._answering()),
             events=self._events,
             note=note,
         )

@@ -34,7 +34,7 @@ USER_ONLY = ("sandbox", "models")
 
 APP = ("app_id", "app_key_file")
 USER_ONLY_KEYS = {
-    "model": ("client", "concurrency"),
+    "model": ("client", "concurrency", "fallback"),
     "delivery": ("push", "remote", "token_env", "rescue", "claim"),
     "tracker": ("base_url", "allow_projects", "token_command", "token_file", *APP),
     "batch": ("on_end",),

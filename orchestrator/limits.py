@@ -71,6 +71,7 @@ class Ledger:
     Attributes:
         account: what is reserved and spent, here and above.
         usage: the tokens of all replies, as the service counts them.
+        short_of: what the last reservation failed for, ``money`` or ``tokens``; else empty.
     """
 
     def __init__(  # noqa: PLR0913 - what an account depends on
@@ -98,6 +99,7 @@ class Ledger:
         self._sessions = account
         self.limits = limits
         self.usage = Usage()
+        self.short_of = ""
         self._told: set[str] = set()
         self._price = price
         self._max_output = max_output
@@ -133,6 +135,7 @@ class Ledger:
         There is one request at a time: what an earlier one reserved is let go.
         """
         self._settle(0.0, 0)
+        self.short_of = ""
         size = request.size()
         usual = max(USUAL_OUTPUT, self._largest_output)
         tokens_in = self._input_tokens(size)
@@ -150,6 +153,8 @@ class Ledger:
         if left_tokens is not None:
             affordable = min(affordable, left_tokens - spare_tokens)
         if affordable < LEAST_OUTPUT:
+            few = left_tokens is not None and left_tokens - spare_tokens < LEAST_OUTPUT
+            self.short_of = "tokens" if few else "money"
             return None
         most = min(affordable, self._max_output)
         dearest = spare + most * per_token

@@ -90,9 +90,9 @@ class NoSnapshots:
     async def settled(self) -> None:
         """Do nothing."""
 
-    def name(self) -> str:
+    def state(self) -> tuple[int, str]:
         """Return nothing: there is no state."""
-        return ""
+        return 0, ""
 
 
 class Reviewer:
@@ -337,6 +337,7 @@ class Reviewer:
                 cache=cache,
                 asking=asking,
                 events=lambda: self._events,
+                fallback=self._fallback.model if self._fallback else None,
                 writes=False,
             ),
             tools=tools,
@@ -378,6 +379,8 @@ class Reviewer:
         if ending.kind != "limit" or account.turns >= self._means.turns:
             return False
         if "turns" not in (reached := self._ledger.reached()) and reached:
+            return True
+        if account.short_of == "tokens":  # a review has no limit of them of its own
             return True
         left = self._ledger.left_usd()
         own = None if self._means.usd is None else self._means.usd - account.spent_usd

@@ -282,6 +282,7 @@ class Runner:
                 cache=cache,
                 asking=asking,
                 events=lambda: self._events,
+                fallback=self._means.fallback.model if self._means.fallback else None,
                 writes=bool(WRITING & set(self._permissions().names)),
             ),
             tools=PlacedTools(

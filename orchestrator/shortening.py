@@ -9,9 +9,9 @@ from orchestrator import context, shrinking
 from orchestrator.asking import Asking, Ending
 from orchestrator.cacheuse import CacheUse, expected_turns
 from orchestrator.contextevents import Compacted, ResultsCleared
-from orchestrator.events import Event, ModelReplied
+from orchestrator.events import Event, ModelReplied, Prompted
 from orchestrator.limits import Ledger
-from orchestrator.modelevents import RequestIntended
+from orchestrator.modelevents import ModelSwitched, RequestIntended
 from orchestrator.prices import Model
 from orchestrator.session import Session, words_of
 from orchestrator.settings import ContextSettings
@@ -23,6 +23,9 @@ SUMMARY = "/summary"
 
 TRIES = 4
 """How often one turn's request may be made shorter because the service does not take it."""
+
+BY_THE_WAY = ("continue", "stuck")
+"""Causes of messages that bring no new work."""
 
 APART = 4
 """Turns between two summaries, at least."""
@@ -46,7 +49,7 @@ class Shortening:
         asking: gives what asks within a session, on an account.
         ledger: the session's account.
         cache: what the service is taken to have kept.
-        model: who is asked.
+        model: tells who is asked.
         settings: what may be done.
         window: tells the tokens of prompt and reply together; 0 where that is not known.
         events: the run's events so far.
@@ -60,7 +63,7 @@ class Shortening:
         asking: Callable[[Session, Ledger], Asking],
         ledger: Ledger,
         cache: CacheUse,
-        model: Model,
+        model: Callable[[], Model],
         settings: ContextSettings,
         window: Callable[[], int],
         events: Callable[[], Sequence[Event]],
@@ -160,12 +163,12 @@ class Shortening:
         )
 
     def _outlook(self) -> context.Outlook:
-        window, limits = self._window(), self._ledger.limits
+        window, limits, model = self._window(), self._ledger.limits, self._model()
         left = None if limits.turns is None else limits.turns - self._ledger.turns
         return context.Outlook(
-            price=self._model.price,
+            price=model.price,
             window=window,
-            reserve=min(self._model.max_output, int(window * RESERVE_SHARE)),
+            reserve=min(model.max_output, int(window * RESERVE_SHARE)),
             turns=expected_turns(self._session.turn, left),
             full=min(max(self._settings.full, LEAST_FULL), 1.0),
             cold=self._cache.is_cold(),
@@ -213,11 +216,13 @@ class Shortening:
         asked.transcript.append(encode_message("user", [text_block(shrinking.ASK)]), blocks=1)
         reply = None
         for event in self._events():
-            if isinstance(event, RequestIntended | ModelReplied) and event.session == name:
-                if event.turn != session.turn:
+            if isinstance(event, RequestIntended | ModelReplied | ModelSwitched):
+                if (event.session, event.turn) != (name, session.turn):
                     continue
                 if isinstance(event, ModelReplied):
                     reply = event
+                elif isinstance(event, ModelSwitched):
+                    asked.apply(event)
                 else:
                     asked.attempts = event.attempt
         if reply is None:
@@ -231,7 +236,7 @@ class Shortening:
     def _restart(self, history: History, words: str, kept: int, why: str, *, asked: bool) -> None:
         session = self._session
         messages = session.transcript.messages
-        message = shrinking.summarized(messages, history, words, kept=kept)
+        message = shrinking.summarized(messages, history, words, kept=kept, told=self._told())
         before = session.transcript.size()
         same = self._rewritten(history, 0)
         left = len(message) + sum(len(one) + 1 for one in messages[len(messages) - kept :])
@@ -240,6 +245,16 @@ class Shortening:
         event = Compacted(session.name, session.turn, message, kept, tokens, why, same, asked)
         session.apply(event)
         self._note(event)
+
+    def _told(self) -> bytes:
+        """Return the message that sent the agent back to work last; empty where none did."""
+        name = self._session.name
+        sent = (
+            one.message
+            for one in reversed(self._events())
+            if isinstance(one, Prompted) and one.session == name and one.cause not in BY_THE_WAY
+        )
+        return next(sent, b"")
 
     def _rewritten(self, history: History, index: int) -> int:
         """Tell account and cache from which message on the bytes are other ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -74,7 +75,9 @@ def reference(result: Result, content: object) -> str:
     return f"{told}\n{text[:EDGE].strip()}\n...\n{text[-EDGE:].strip()}"
 
 
-def summarized(messages: Sequence[bytes], history: History, summary: str, *, kept: int) -> bytes:
+def summarized(
+    messages: Sequence[bytes], history: History, summary: str, *, kept: int, told: bytes = b""
+) -> bytes:
     """Return the message that a transcript begins with once a summary stands for older turns.
 
     Args:
@@ -82,20 +85,41 @@ def summarized(messages: Sequence[bytes], history: History, summary: str, *, kep
         history: the same, weighed.
         summary: in the model's words; empty where it gave none.
         kept: how many of the latest messages stay.
+        told: the message that sent the agent back to work last, as for findings of a review; it
+            stays word for word too.
     """
     first: dict[str, Any] = orjson.loads(messages[0])
     blocks: list[Block] = [
         one for one in first["content"] if not str(one.get("text", "")).startswith(SUMMARY)
     ]
-    parts = [SUMMARY, summary or _known_words(messages)]
+    parts = [SUMMARY, _own_words(summary) if summary else _known_words(messages)]
     if history.touched:
-        named = "\n".join(history.touched[-FILES:])
+        named = _between("files", "\n".join(history.touched[-FILES:]))
         parts.append(f"Files that you wrote or edited, the latest last:\n{named}")
     failures = _failures(messages, history, before=len(messages) - kept)
     if failures:
-        parts.append("What failed last, and has not come out well since:\n" + "\n\n".join(failures))
+        said = _between("output", "\n\n".join(failures))
+        parts.append(f"What failed last, and has not come out well since:\n{said}")
+    if told and told not in messages[len(messages) - kept :]:
+        blocks_told = orjson.loads(told)["content"]
+        if blocks_told[:1] != first["content"][:1]:
+            parts += [
+                "What you were sent back to work with:",
+                *(one["text"] for one in blocks_told),
+            ]
     parts += ["</summary>", GO_ON]
     return orjson.dumps({"role": "user", "content": [*blocks, text_block("\n\n".join(parts))]})
+
+
+def _own_words(words: str) -> str:
+    """Return a summary as it stands in a message of the user's: what it says is the model's."""
+    return f"In your own words:\n{_between('words', words)}"
+
+
+def _between(kind: str, text: str) -> str:
+    """Put text between marks that it cannot hold itself: they are named by its own hash."""
+    mark = f"{kind}-{sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    return f"<{mark}>\n{text}\n</{mark}>"
 
 
 def _failures(messages: Sequence[bytes], history: History, *, before: int) -> list[str]:
@@ -125,7 +149,8 @@ def _known_words(messages: Sequence[bytes]) -> str:
     if not said:
         return "Older turns were left out for want of room."
     text = "\n".join(said[-5:])[-WORDS_MOST:]
-    return f"Older turns were left out for want of room. What you said last:\n{text}"
+    said_last = _between("words", text)
+    return f"Older turns were left out for want of room. What you said last:\n{said_last}"
 
 
 def _said(content: object) -> str:

@@ -135,12 +135,13 @@ class ServerSnapshots:
         self._problem: Exception | None = None
         self._owed = 0
         self._notes: list[str] = []
-        self._name = ""
+        self._state = (0, "")
 
     def resume(self, session: Session, events: Sequence[Event]) -> None:
         """Take up a snapshot that an earlier process owed."""
-        names = [e.snapshot for e in events if isinstance(e, SnapshotTaken)]
-        self._name = names[-1] if names else ""
+        for event in events:
+            if isinstance(event, SnapshotTaken):
+                self._state = (event.turn, event.snapshot)
         taken = max((e.turn for e in events if isinstance(e, SnapshotTaken)), default=0)
         self._owed = session.ran if session.ran > taken else 0
         for number, event in enumerate(events):
@@ -169,9 +170,9 @@ class ServerSnapshots:
         if self._problem is not None:
             raise self._problem
 
-    def name(self) -> str:
-        """Return the name of the last state that was kept; equal names are equal states."""
-        return self._name
+    def state(self) -> tuple[int, str]:
+        """Return turn and name of the last state that was kept; equal names are equal states."""
+        return self._state
 
     def notes(self) -> list[str]:
         """Return what the model should be told, once."""
@@ -195,7 +196,7 @@ class ServerSnapshots:
             # On disk before it can be told: what a kill cuts off is told by who goes on.
             await self._emit(SnapshotTaken(AUTHOR, turn, str(said["snapshot"]), tuple(notes)))
             self._notes += notes
-            self._name = str(said["snapshot"])
+            self._state = (turn, str(said["snapshot"]))
         except OrchestratorError as error:
             self._problem = error
         finally:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from orchestrator.events import Event, ModelReplied, Prompted, SnapshotTaken, ToolsReturned
+from orchestrator.events import (
+    Event,
+    ModelReplied,
+    Prompted,
+    RunResumed,
+    RunStarted,
+    SnapshotTaken,
+    ToolsReturned,
+)
 from orchestrator.session import FULL, about_call, calls_of
 from orchestrator_tools.contract import ToolCall
 
@@ -129,6 +137,10 @@ class Watch:
     Args:
         settings: how much of it is let pass.
         writes: whether the agent is there to change files.
+
+    Attributes:
+        pending: what the last of the events that it was made from comes to, where nobody has acted
+            on that yet.
     """
 
     def __init__(self, settings: StuckSettings, *, writes: bool) -> None:
@@ -146,6 +158,7 @@ class Watch:
         self._acted = False
         self._asked_to_act = False
         self._calls: dict[int, list[ToolCall]] = {}
+        self.pending: Finding | None = None
 
     @classmethod
     def rebuilt(
@@ -153,18 +166,27 @@ class Watch:
     ) -> Watch:
         """Return a watch that has seen a session's events."""
         watch = cls(settings, writes=writes)
+        forked = False
         for event in events:
             match event:
+                case RunStarted():
+                    forked = bool(event.run.forked_from)
+                case RunResumed() if forked:
+                    # Whoever forks a run that went round in circles means it to begin anew.
+                    forked = False
+                    watch.prompted("fork")
                 case ModelReplied() if event.session == session:
                     calls = calls_of(event)
-                    watch._calls = {event.turn: calls}
+                    watch._calls, watch.pending = {event.turn: calls}, None
                     if not calls and event.stop_reason in GOES_ON:
-                        watch.said(event.turn)
+                        watch.pending = watch.said(event.turn)
                 case ToolsReturned() if event.session == session:
                     blocks = orjson.loads(event.message)["content"]
                     took = [one.duration_s for one in event.calls]
                     calls = watch._calls.get(event.turn, [])
-                    watch.returned(event.turn, calls, blocks, took=took)
+                    found = watch.returned(event.turn, calls, blocks, took=took)
+                    # A word to the agent stands in the message; an end is still to be made.
+                    watch.pending = found if found is not None and found.final else None
                 case SnapshotTaken() if event.session == session:
                     watch.tree(event.turn, event.snapshot)
                 case Prompted() if event.session == session:
@@ -177,6 +199,7 @@ class Watch:
 
     def prompted(self, cause: str) -> None:
         """Take note of a message to the agent; new work begins with most of them."""
+        self.pending = None
         if cause == "stuck":
             self._asked_to_act = True
         elif cause != "continue":

@@ -139,9 +139,9 @@ class NoState:
     async def settled(self) -> None:
         """Do nothing."""
 
-    def name(self) -> str:
+    def state(self) -> tuple[int, str]:
         """Return nothing."""
-        return ""
+        return 0, ""
 
 
 @dataclass

@@ -182,6 +182,7 @@ def test_the_projects_own_file_shows_the_defaults() -> None:
         "sandbox: {}\n",
         "models: {opus: {input: 0, output: 0}}\n",
         "model: {client: anthropic_sdk}\n",
+        "model: {fallback: opus}\n",
         "limits: {usd: 6}\n",
         "limits: {usd: null}\n",
         "limits: {turns: 201}\n",

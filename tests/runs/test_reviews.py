@@ -423,6 +423,18 @@ async def test_the_run_s_own_limit_parks(stage: Stage) -> None:
     assert len(stage.model.requests) == 1
 
 
+async def test_the_run_s_own_limit_of_tokens_parks(stage: Stage) -> None:
+    """Tokens that a review lacks are the run's: it parks, and the review can go on."""
+    stage.settings(ON)
+    nearly = ModelReply(says("Mended.").blocks, "end_turn", Usage(output_tokens=55_000))
+    parked = await stage.play(mended()[0], nearly, judges(), limit_tokens=56_000)
+    assert parked.status == "limit_reached", parked.error
+    assert not stage.all(Reviewed)
+    outcome = await stage.play(judges(), limit_tokens=600_000)
+    assert outcome.status == "done"
+    assert len(stage.model.requests) == 1
+
+
 async def test_a_storm_parks_a_review(stage: Stage) -> None:
     """A service that is out of reach parks the run; what the reviewer had read is not read again."""
     stage.settings("review: {enabled: true}\nmodel: {retries: 0}\n")
