@@ -13,7 +13,7 @@ from orchestrator.assembly.outside import Outside
 from orchestrator.assembly.plans import RepositoryPlans
 from orchestrator.errors import ConfigError, IssueNotFound
 from orchestrator.events import RunResumed
-from orchestrator.journals.sqlite import RunRow, SqliteJournal
+from orchestrator.journals.sqlite import RunRow, SqliteJournal, SqliteRunJournal
 from orchestrator.lifeevents import RunAbandoned
 from orchestrator.planning import Wish
 from orchestrator.ports import Sandbox
@@ -103,6 +103,15 @@ class History:
         """
         row = await self._row(run)
         journal = await self._journal.take_over(row.run, silent=take_over)
+        event = await self._rescued(row, journal)
+        await journal.append(event)
+        await self._journal.abandon(row.run)
+        await self._plans.given_up(row.run)
+        await self._outside.tending().give_back(row.record.issue.key, row.run)
+        return event
+
+    async def _rescued(self, row: RunRow, journal: SqliteRunJournal) -> RunAbandoned:
+        """Keep the work of a run that is given up under a rescue ref, and say where."""
         events = await journal.events()
         limit = self._config.workspace.pack_limit_mb * 1024 * 1024
         rescue = Rescue(self._repository, self._sandbox, pack_limit=limit)
@@ -112,12 +121,7 @@ class History:
             head = f"refs/orchestrate/{row.run}/head"
             commit = await anyio.to_thread.run_sync(self._repository.ref, head)
         ref = await rescue.kept(row.run, commit)
-        event = RunAbandoned(journal.epoch, ref, commit if ref else "")
-        await journal.append(event)
-        await self._journal.abandon(row.run)
-        await self._plans.given_up(row.run)
-        await self._outside.tending().give_back(row.record.issue.key, row.run)
-        return event
+        return RunAbandoned(journal.epoch, ref, commit if ref else "")
 
     async def replay(self, run: str) -> Replayed:
         """Make a run's recorded calls again, in a fresh workspace, and tell what differs.
@@ -157,16 +161,17 @@ class History:
         return await self._scheduler().run_issue(key, Wish(model=model, again=False))
 
     async def give_up(self, key: str) -> None:
-        """Give up an issue's unfinished run, and remove its workspaces and refs.
+        """Give up an issue's unfinished run, keep its work by a rescue ref, and remove the rest.
 
         Raises:
-            OrchestratorError: another process works on it.
+            OrchestratorError: another process works on it, or its work cannot be kept.
         """
         run = await self._journal.unfinished(self._repository.id, key)
         if run is None:
             return
         row = await self._journal.row(run)
-        await self._journal.take_over(run)
+        journal = await self._journal.take_over(run)
+        await journal.append(await self._rescued(row, journal))
         await self._journal.abandon(run)
         await self._plans.given_up(run)
         issue = row.record.issue

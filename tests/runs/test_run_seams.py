@@ -1,4 +1,4 @@
-"""A fork and the models that its parent talked to; words on idle turns after a resume."""
+"""Whole runs where parts meet: forks and models, words after a resume, work that is given up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from orchestrator.planning import Wish
 from orchestrator.prices import table
 from orchestrator.records import ModelReply
 from orchestrator.testing import ScriptedModel, says
+from tests.runs.conftest import git
 from tests.runs.stage import MEND, NOTE, Stage, mended
 from tests.runs.test_fallback import BUSY, OPUS, SONNET, on, thinks
 
@@ -92,3 +93,18 @@ async def test_a_word_on_idle_turns_is_the_same_after_a_resume(stage: Stage, sto
     again = await stage.play(*script[stopped:], limit_turns=50)
     assert (again.status, again.run) == ("done", parked.run)
     assert [one for one in stage.notices() if "no file has changed" in one.lower()] == [word]
+
+
+async def test_work_of_a_run_that_is_given_up_by_itself_is_kept(stage: Stage) -> None:
+    """Where an issue is closed while its run is parked, what was not committed yet is kept."""
+    parked = await stage.play(says("", NOTE), limit_turns=1)
+    assert parked.status == "limit_reached"
+    made = Orchestrator.from_config(
+        stage.config, repo=stage.repo, state=stage.state, client=stage.model
+    )
+    async with made as orchestrator:
+        await orchestrator.give_up("1")
+    ref = f"refs/orchestrate/rescue/{parked.run}"
+    assert git(stage.repo, "show", f"{ref}:NOTES.md").strip() == "a note"
+    left = git(stage.repo, "for-each-ref", "--format=%(refname)", "refs/orchestrate/")
+    assert left == ref
