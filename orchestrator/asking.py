@@ -297,4 +297,5 @@ class Asking:
     def _go_on_with(self, fallback: Fallback) -> None:
         self._model, self._client = fallback.model.id, fallback.client
         self._ledger.switch(fallback.model.price, fallback.model.max_output)
+        self._cache.switch(fallback.model.price)
         self._fallback = None

@@ -101,6 +101,10 @@ class CacheUse:
         """Tell whether the cache has forgotten the last request."""
         return bool(self.requests) and self._clock() - self._sent > LIFE_S[self._life]
 
+    def switch(self, price: Price | None) -> None:
+        """Choose marks by another model's prices from here on."""
+        self._price = price
+
     def rewritten(self, share: float) -> None:
         """Take note that only this share of the last request is as it was."""
         if self.kept is not None:

@@ -9,7 +9,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,13 +17,14 @@ import anyio.to_thread
 
 from orchestrator.errors import TrackerError
 from orchestrator.ports import Board
+from orchestrator.values import frozen
 
 PREFIX = "claim/"
 UNTIL = re.compile(r"until ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)")
 FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Claim:
     run: str
     until: float

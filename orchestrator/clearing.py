@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
@@ -14,9 +13,10 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.rescuing import Rescue, has_refs, is_safe
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndedRun:
     """A run that has ended, and what stands in its folder.
 
@@ -33,7 +33,7 @@ class EndedRun:
     changed: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cleared:
     """What became of what one run, or one kept set-up, has left.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import anyio.to_thread
 
@@ -11,6 +10,7 @@ from orchestrator.errors import WorkspaceError
 from orchestrator.repository import Repository
 from orchestrator.snapshots import operation
 from orchestrator.toolserver import ToolServer
+from orchestrator.values import frozen
 from orchestrator.workspaces import Workspace
 
 NAMED_MOST = 200
@@ -18,7 +18,7 @@ PATH_LIMIT = 4096
 """Files in conflict that are taken up, and characters of a path; they are told from inside."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CollectedWork:
     """The commit that came out.
 
@@ -32,7 +32,7 @@ class CollectedWork:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MergedWork:
     """What came of merging a commit in.
 

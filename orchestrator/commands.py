@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import anyio
 
 from orchestrator.ports import Clock, Sandbox, SandboxProcess
 from orchestrator.records import SandboxSpec
+from orchestrator.values import frozen
 
 OUTPUT_LIMIT = 64 * 1024
 REPORT_LIMIT = 32 * 1024 * 1024
 """Bytes of one file that a command leaves for the host; a larger one is as if it were missing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FinishedCommand:
     """What the host saw of a command; ``exit_status`` is None if it was ended for its time."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import anyio.to_thread
 
@@ -15,13 +14,14 @@ from orchestrator.outcomes import Outcomes
 from orchestrator.publishing import Publisher, may_leave
 from orchestrator.records import SECRETS_GATE, DiffStat, Outcome, OutcomeStatus, Run, Verdict
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 from orchestrator.workflow import Required, Work, evidence_of, lacking
 
 KEPT_BACK = "it holds a secret, so make no branch of it: revoke the secret; the work is under"
 UNTESTED = "nothing was tested: no gate executed a test"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judged:
     """What was handed in, and what was said of it.
 

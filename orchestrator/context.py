@@ -9,10 +9,11 @@ decides as it would have.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from orchestrator.prices import Price
+from orchestrator.values import frozen
 from orchestrator.weighing import History, Result, recent
 
 FLOOR_TOKENS = 24_000
@@ -52,7 +53,7 @@ TAIL_MOST = 12
 USUAL_ROOM = 200_000.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outlook:
     """What a decision depends on beside the transcript.
 
@@ -83,7 +84,7 @@ class Outlook:
         return min(known, default=math.inf)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What is to be done with a transcript.
 

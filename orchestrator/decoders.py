@@ -9,11 +9,11 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from orchestrator.records import Mount
+from orchestrator.values import frozen
 
 PACKAGES = ("PIL", "pypdfium2", "pypdfium2_raw", "pypdfium2_cfg")
 SITE = "/opt/site"
@@ -22,7 +22,7 @@ LIBRARIES = ("libpython", "libffi", "libz.", "libexpat", "libbz2", "liblzma", "l
 """What of an interpreter's own libraries is shown, where it is not the system's."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decoders:
     """What makes the decoder work in one kind of sandbox; both are empty where nothing does."""
 

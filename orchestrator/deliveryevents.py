@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PushIntended:
     """A branch of the remote is about to be set to a commit.
 
@@ -24,7 +24,7 @@ class PushIntended:
         return f"{'rescue' if self.rescue else 'push'}/{self.commit}/intent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BranchPushed:
     """A branch of the remote is at the commit."""
 
@@ -38,7 +38,7 @@ class BranchPushed:
         return f"{'rescue' if self.rescue else 'push'}/{self.commit}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PullRequestIntended:
     """A pull request is about to be opened or amended."""
 
@@ -49,7 +49,7 @@ class PullRequestIntended:
         return "pull-request/intent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PullRequestSet:
     """The pull request is there and says what it should."""
 
@@ -61,7 +61,7 @@ class PullRequestSet:
         return "pull-request"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerIntended:
     """A thread of the pull request is about to be answered."""
 
@@ -72,7 +72,7 @@ class AnswerIntended:
         return f"answer/{self.thread}/intent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ThreadAnswered:
     """A thread of the pull request is answered."""
 
@@ -83,7 +83,7 @@ class ThreadAnswered:
         return f"answer/{self.thread}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoundNoted:
     """The pull request says that a run goes on with it, before anything is paid for."""
 
@@ -95,7 +95,7 @@ class RoundNoted:
         return "round"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssueMoved:
     """The tracker shows how far work on the issue is."""
 
@@ -107,7 +107,7 @@ class IssueMoved:
         return f"issue/{self.to}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssueCommented:
     """The issue's own comment tells how the run ended."""
 

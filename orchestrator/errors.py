@@ -6,9 +6,9 @@ Limits, failed gates and cancellation are outcomes, not errors.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 
 from orchestrator.amounts import RateNews
+from orchestrator.values import frozen
 
 MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Failures that say nothing of a run: it can go on when they are mended."""
@@ -27,7 +27,7 @@ class OrchestratorError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class At:
     """A place in a file; line and column count from 1, 0 means the file as a whole."""
 

@@ -7,7 +7,7 @@ same thing happens again, so that a journal can refuse to record it twice.
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import orjson
@@ -28,6 +28,7 @@ from orchestrator.lifeevents import RunAbandoned, RunTakenOver
 from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
 from orchestrator.rebuilding import build
 from orchestrator.records import SECRETS_GATE, AgentDefinition, Outcome, Review, Run, Usage, Verdict
+from orchestrator.values import frozen
 from orchestrator.wayoutevents import EgressDecided, EgressEnded, WorkspaceSetUp
 
 AUTHOR = "author"
@@ -42,7 +43,7 @@ REVIEW = "review/"
 Cause = Literal["issue", "gates", "continue", "conflict", "review", "change", "stuck"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunStarted:
     """A run exists: what it works on, from which commit, towards which branch."""
 
@@ -54,7 +55,7 @@ class RunStarted:
         return "started"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranscriptOpened:
     """The head of a session's requests: system prompt and tool specs, as they are sent."""
 
@@ -66,7 +67,7 @@ class TranscriptOpened:
         return f"{self.session}/head"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prompted:
     """A user message was added before a turn: the issue, a gate's findings, a request to go on.
 
@@ -86,7 +87,7 @@ class Prompted:
         return f"{self.session}/turn/{self.turn}/prompt"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelReplied:
     """A reply, paid for and kept before anything uses it.
 
@@ -115,7 +116,7 @@ class ModelReplied:
         return f"{self.session}/turn/{self.turn}/reply"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallSummary:
     """One tool call, for people."""
 
@@ -125,7 +126,7 @@ class CallSummary:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolsReturned:
     """The results of all tool calls of a turn, as they are sent.
 
@@ -146,7 +147,7 @@ class ToolsReturned:
         return f"{self.session}/turn/{self.turn}/results"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotTaken:
     """The state of the workspace after a turn is kept under this name.
 
@@ -164,7 +165,7 @@ class SnapshotTaken:
         return f"{self.session}/turn/{self.turn}/snapshot"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Collected:
     """The agent's commit has come out of the workspace and passed the quarantine."""
 
@@ -179,7 +180,7 @@ class Collected:
         return f"collected/{self.round}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BaseMerged:
     """The user's branch had moved, and a merge of it was tried in the workspace.
 
@@ -203,7 +204,7 @@ class BaseMerged:
         return f"base/{self.round}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateJudged:
     """A gate's verdict on one tree, as a change of one base."""
 
@@ -219,7 +220,7 @@ class GateJudged:
         return f"gate/{verdict.gate}/{verdict.tree}{over}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reviewed:
     """A second agent has judged the change, or could not."""
 
@@ -231,7 +232,7 @@ class Reviewed:
         return f"review/{self.review.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BranchIntended:
     """The branch is about to be set to a commit."""
 
@@ -243,7 +244,7 @@ class BranchIntended:
         return f"branch/{self.commit}/intent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BranchSet:
     """The branch is set."""
 
@@ -255,7 +256,7 @@ class BranchSet:
         return f"branch/{self.commit}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunResumed:
     """A process has taken the run up again."""
 
@@ -267,7 +268,7 @@ class RunResumed:
         return f"resumed/{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunParked:
     """The run has stopped and can go on."""
 
@@ -279,7 +280,7 @@ class RunParked:
         return f"parked/{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunFinished:
     """The run has ended."""
 
@@ -329,7 +330,7 @@ Event = (
 EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in typing.get_args(Event)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolStarted:
     """A tool call begins."""
 
@@ -338,7 +339,7 @@ class ToolStarted:
     about: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolOutput:
     """A tool call that still runs has said more; its result will hold all of it."""
 
@@ -347,7 +348,7 @@ class ToolOutput:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Waiting:
     """Nothing goes on for a while, and this is why."""
 
@@ -355,7 +356,7 @@ class Waiting:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice:
     """Something that a person should know."""
 

@@ -12,15 +12,16 @@ it are JSON text, character for character as they were sent, but for keys of kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import orjson
+
+from orchestrator.values import frozen
 
 FORM = 1
 """Of the lines; it rises when a reader would have to know."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """An event as the journal has it.
 

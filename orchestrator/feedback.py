@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import anyio.to_thread
 
 from orchestrator.announcing import is_ours, round_of, waits
@@ -12,9 +10,10 @@ from orchestrator.publishing import Delivery
 from orchestrator.pullrequests import Continued, Feedback, PullRequest
 from orchestrator.records import Run
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standing:
     """How an issue's pull request stands.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import anyio.to_thread
 
@@ -21,6 +20,7 @@ from orchestrator.events import (
 from orchestrator.objects import FULL_ID
 from orchestrator.records import Run
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 from orchestrator.workflow import Work
 
 REWRITTEN = (
@@ -28,7 +28,7 @@ REWRITTEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standing:
     """What is to be judged, once the user's branch is in it.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
 from frontmatter.default_handlers import BaseHandler
 
 from orchestrator.errors import At, DefinitionError
+from orchestrator.values import frozen
 
 SIZE_LIMIT = 1024 * 1024
 DEPTH_LIMIT = 32
@@ -23,7 +24,7 @@ FENCE = re.compile(r"^---\s*$", re.MULTILINE)
 NULLS = {"", "~", "null", "Null", "NULL"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """A value of a header: text, None, a list of values, or a mapping of values."""
 
@@ -37,7 +38,7 @@ class Value:
         return self.content if isinstance(self.content, str) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Header:
     """A file's header and what follows it.
 

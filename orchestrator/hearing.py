@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.events import Event, ModelReplied
 from orchestrator.ports import Tools
 from orchestrator.records import SEVERITIES, Finding
 from orchestrator.session import calls_of
+from orchestrator.values import frozen
 from orchestrator_tools.contract import (
     StateChange,
     ToolResult,
@@ -66,7 +66,7 @@ SPEC = ToolSpec(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judgement:
     """A valid verdict, as the reviewer gave it."""
 

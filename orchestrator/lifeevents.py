@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunTakenOver:
     """The run was taken from a process that was there, and had been silent for too long.
 
@@ -28,7 +29,7 @@ class RunTakenOver:
         return f"taken-over/{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunAbandoned:
     """A person has given the run up.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,16 @@ from orchestrator.governor import Governor
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.prices import Model
-from orchestrator.publishing import Delivery
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 from orchestrator.workspaces import Shared
 
 if TYPE_CHECKING:
+    from orchestrator.publishing import Delivery
     from orchestrator.review import ReviewMeans
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judges:
     """What judges the work.
 
@@ -44,7 +44,7 @@ class Judges:
     review: ReviewMeans | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Means:
     """What a run is done with.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from orchestrator.records import ModelReply
+from orchestrator.values import frozen
 
 BATCH_SHARE = 0.5
 """What a reply of a batch costs, as a share of the usual price."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchItem:
     """One request of a batch.
 
@@ -25,7 +25,7 @@ class BatchItem:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchStanding:
     """How a batch stands at the service.
 
@@ -42,7 +42,7 @@ class BatchStanding:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchAnswer:
     """What became of one request of a batch.
 

@@ -14,12 +14,12 @@ import weakref
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import WorkspaceError
 from orchestrator.hostgit import environment
+from orchestrator.values import frozen
 
 AT_ONCE = 64
 """Names that are asked for before the answers are read: they fit a pipe, so nobody waits."""
@@ -33,7 +33,7 @@ Entry = tuple[str, str]
 """Mode and object id of a file."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """One object.
 

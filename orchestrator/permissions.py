@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+
+from orchestrator.values import frozen
 
 if TYPE_CHECKING:
     from orchestrator.shell import Command
@@ -35,7 +36,7 @@ SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "eval"})
 NESTED = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """One rule: a tool, and which of its calls; ``only`` is None for all of them."""
 

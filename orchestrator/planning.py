@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.events import Signal
@@ -11,6 +10,7 @@ from orchestrator.ports import IssueTracker, RunJournal
 from orchestrator.pullrequests import Continued
 from orchestrator.records import AgentDefinition, Issue, Limits, Outcome, Route, Run
 from orchestrator.runner import Runner
+from orchestrator.values import frozen
 
 
 class OwnedJournal(RunJournal, Protocol):
@@ -34,7 +34,7 @@ class Journal(Protocol):
     async def abandon(self, run: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """What was asked for on one run; None leaves it to the configuration.
 
@@ -63,7 +63,7 @@ class Wish:
     on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where work starts from, and what it becomes.
 

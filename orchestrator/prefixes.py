@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
 
 from orchestrator.records import ModelRequest
+from orchestrator.values import frozen
 
 MARK = re.compile(rb',"cache_control":\{"type":"ephemeral"(?:,"ttl":"[0-9a-z]+")?\}\}\]\}$')
 MARK_MOST = 80
 """Bytes that a mark and the end of a message take at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prefix:
     """All that stands before one mark.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from orchestrator.ports import Clock, Sandbox
 from orchestrator.records import Run, SandboxSpec
 from orchestrator.repository import Repository
 from orchestrator.snapshots import put_back
+from orchestrator.values import frozen
 from orchestrator.wayoutevents import EgressEnded, WorkspaceSetUp
 from orchestrator.workspaces import Workspace
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.setups import SetupPlan, SetupResult, Setups
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Network:
     """What may be reached from inside.
 
@@ -44,7 +44,7 @@ class Network:
     setup: tuple[Host, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needs:
     """What workspaces of a repository need.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import ConfigError
 from orchestrator.records import Usage
+from orchestrator.values import frozen
 
 TABLE = Path(__file__).with_name("prices.yaml")
 DEFAULT_MAX_OUTPUT = 32_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Price:
     """Dollars per million tokens."""
 
@@ -35,7 +35,7 @@ class Price:
         ) / 1e6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Model:
     """A model that can be asked.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -49,6 +48,7 @@ from orchestrator.pullrequests import PullRequest, PullRequestWish
 from orchestrator.records import SECRETS_GATE, Outcome, Run, Verdict
 from orchestrator.remotes import Remote
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 
 HEADS = "refs/heads/"
 LOUD_MOST = 5
@@ -56,7 +56,7 @@ MESSAGES_MOST, MESSAGES_LIMIT = 200, 256 * 1024
 """Messages of commits, and bytes of them, that are looked through."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """What becomes of work that was let through, beyond the branch here.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.values import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Comment:
     """What somebody wrote under an issue or a pull request.
 
@@ -29,7 +30,7 @@ class Comment:
 PullRequestState = Literal["open", "closed", "merged"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PullRequest:
     """A pull request as its host has it.
 
@@ -53,7 +54,7 @@ class PullRequest:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PullRequestWish:
     """What a pull request is to be.
 
@@ -73,7 +74,7 @@ class PullRequestWish:
     assignees: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Thread:
     """A conversation on a pull request that waits for an answer.
 
@@ -91,7 +92,7 @@ class Thread:
     resolved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailedCheck:
     """A check of the host that failed on a pull request's commit.
 
@@ -105,7 +106,7 @@ class FailedCheck:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Feedback:
     """What a pull request's host has to say of it.
 
@@ -124,7 +125,7 @@ class Feedback:
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Continued:
     """A pull request that a run goes on with.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from orchestrator.amounts import Limits as Limits  # noqa: PLC0414 - told from here too
@@ -10,6 +10,7 @@ from orchestrator.amounts import RateNews
 from orchestrator.amounts import Usage as Usage  # noqa: PLC0414 - told from here too
 from orchestrator.pullrequests import Comment, Continued
 from orchestrator.stages import Evidence
+from orchestrator.values import frozen
 from orchestrator_tools.contract import Block
 
 OutcomeStatus = Literal[
@@ -19,7 +20,7 @@ PARKED: frozenset[OutcomeStatus] = frozenset({"limit_reached", "cancelled", "una
 """Outcomes after which the run can go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AgentDefinition:
     """An agent as its file defines it.
 
@@ -48,7 +49,7 @@ class AgentDefinition:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Issue:
     """An issue, whatever tracker it comes from."""
 
@@ -73,7 +74,7 @@ CLOSED = frozenset({"closed", "done", "resolved"})
 """States of an issue that nobody has to work on any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """Which agent an issue goes to, and why."""
 
@@ -87,7 +88,7 @@ class Route:
     """What a model said, where one was asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """One attempt at one issue.
 
@@ -114,7 +115,7 @@ class Run:
     forked_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RouteChoice:
     """What a model said of who should have an issue.
 
@@ -135,7 +136,7 @@ class RouteChoice:
     cost_usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelRequest:
     """One request to a model.
 
@@ -179,7 +180,7 @@ class ModelRequest:
         return counted or len(self.head) + sum(len(message) + 1 for message in self.messages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelReply:
     """What a model answered.
 
@@ -203,7 +204,7 @@ class ModelReply:
     cache_miss: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mount:
     """One thing that is visible inside a sandbox.
 
@@ -220,7 +221,7 @@ class Mount:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxSpec:
     """What one sandbox shows and allows; everything else does not exist inside.
 
@@ -244,7 +245,7 @@ class SandboxSpec:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conditions:
     """What a gate's command finds, beside the checkout.
 
@@ -263,7 +264,7 @@ class Conditions:
     output: int = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """What became of the tests of one run; an expected failure counts as passed."""
 
@@ -283,7 +284,7 @@ SECRETS_GATE = "secrets"
 """The gate whose failure means that the commit must not leave this machine, not even to be kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What one gate saw.
 
@@ -310,7 +311,7 @@ SEVERITIES: tuple[Severity, ...] = ("minor", "major", "critical")
 """From the least to the most."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One thing that a reviewer objects to.
 
@@ -326,7 +327,7 @@ class Finding:
     advice: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Review:
     """What a second agent said of a change.
 
@@ -351,7 +352,7 @@ class Review:
     base: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiffStat:
     """How large a change is."""
 
@@ -360,7 +361,7 @@ class DiffStat:
     removed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileChange:
     """What a commit does to one file, line by line.
 
@@ -385,7 +386,7 @@ class FileChange:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """How a run ended. Every run ends in one."""
 

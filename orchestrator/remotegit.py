@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -25,6 +24,7 @@ from orchestrator.errors import RemoteUnavailable
 from orchestrator.hostgit import environment
 from orchestrator.remoteurls import Login, RemoteUrl, may_carry_secrets
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 
 TIMEOUT_S = 300.0
 OUTPUT_LIMIT = 64 * 1024
@@ -38,7 +38,7 @@ PASSED_ON = (
 """What reaching a remote depends on, and git on the host does not get otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Said:
     """How a git command ended."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,6 +14,7 @@ from orchestrator.objects import FULL_ID
 from orchestrator.remotegit import TIMEOUT_S, RemoteGit, Said
 from orchestrator.remoteurls import Login, RemoteUrl, remote_url
 from orchestrator.repository import Repository
+from orchestrator.values import frozen
 
 DENIED = re.compile(
     r"Authentication failed|could not read (?:Username|Password)|returned error: (?:401|403)"
@@ -45,7 +45,7 @@ RACED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pushed:
     """What a push has come to.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from orchestrator.errors import ConfigError
+from orchestrator.values import frozen
 
 SCP = re.compile(r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+):(?P<path>(?!//)\S.*)")
 """``git@example.org:team/project.git``, which means ssh."""
@@ -16,7 +17,7 @@ KINDS = ("https", "http", "ssh", "file")
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Login:
     """A name and a secret for one remote; the secret is in no ``repr``."""
 
@@ -24,7 +25,7 @@ class Login:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteUrl:
     """Where a remote is.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -26,13 +25,14 @@ from orchestrator.session import about_call, calls_of
 from orchestrator.snapshots import operation
 from orchestrator.toolserver import ToolServer
 from orchestrator.transcript import result_block
+from orchestrator.values import frozen
 from orchestrator_tools.contract import StateChange, ToolCall, ToolState, text_result
 
 MOST_LINES = 12
 """Lines of a difference that are told."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """A result that is not the recorded one.
 
@@ -47,7 +47,7 @@ class Difference:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replayed:
     """What came of making a run's calls again.
 

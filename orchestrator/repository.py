@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,6 +19,7 @@ from orchestrator.errors import RepositoryRefused, WorkspaceError
 from orchestrator.hostgit import environment, path_list, run_git
 from orchestrator.objects import FULL_ID, Entry, Found, Listings, ObjectReader
 from orchestrator.records import DiffStat
+from orchestrator.values import frozen
 
 if TYPE_CHECKING:
     from git.cmd import Git
@@ -29,7 +29,7 @@ PLAIN_BRANCH = re.compile(r"feature/[A-Za-z0-9_]+(?:-[a-z0-9]+)*")
 BLOB_LIMIT = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Located:
     """Where a repository is and what kind it is."""
 

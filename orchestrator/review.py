@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -47,6 +46,7 @@ from orchestrator.session import Session
 from orchestrator.toolcode import boot_argv
 from orchestrator.toolserver import ToolServer
 from orchestrator.transcript import encode_head, encode_message, text_block
+from orchestrator.values import frozen
 from orchestrator.workflow import Work
 from orchestrator.workspaces import Shared, Workspace
 
@@ -60,7 +60,7 @@ BROKEN_MOST = 3
 """Verdicts that are none, after which a review is given up."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReviewMeans:
     """What a review is done with.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
@@ -13,7 +14,6 @@ from orchestrator import prompts, toolbox, toolcode, toolserver, workspaces
 from orchestrator.agent import Agent
 from orchestrator.asking import Asking, Ending
 from orchestrator.care import Care
-from orchestrator.conclusion import Conclusion, Judged
 from orchestrator.errors import (
     JournalError,
     OrchestratorError,
@@ -37,14 +37,16 @@ from orchestrator.permissions import Permissions
 from orchestrator.places import PlacedTools
 from orchestrator.ports import RunJournal
 from orchestrator.preparation import Preparation
-from orchestrator.publishing import Publisher
 from orchestrator.records import PARKED, AgentDefinition, Outcome, Run
-from orchestrator.rounds import Rounds, required_of
 from orchestrator.session import Session, asked_models, words_of
 from orchestrator.snapshots import ServerSnapshots
 from orchestrator.transcript import encode_head
-from orchestrator.workflow import Work
 from orchestrator.workspaces import Workspace
+
+if TYPE_CHECKING:
+    from orchestrator.conclusion import Conclusion
+    from orchestrator.publishing import Publisher
+    from orchestrator.rounds import Rounds
 
 WRITING = frozenset({"Write", "Edit", "Bash"})
 """Tools of an agent that is there to change files."""
@@ -177,12 +179,13 @@ class Runner:
 
     async def _judged(self, agent: Agent, snapshots: ServerSnapshots) -> Outcome:
         """Let the agent work and the gates judge, until one of them has the last word."""
-        rounds = self._rounds()
+        rounds: Rounds | None = None
         while True:
             ending: Ending = await self._agent_works(agent)
             await snapshots.settled()
             if ending.kind != "finished":
                 return await self._stopped(ending)
+            rounds = rounds or self._rounds()
             said = await rounds.next(agent, ending.words)
             if isinstance(said, Outcome):
                 return said
@@ -190,6 +193,8 @@ class Runner:
                 return await self._stopped(dataclasses.replace(said, words=ending.words))
 
     def _rounds(self) -> Rounds:
+        from orchestrator.rounds import Rounds
+
         return Rounds(
             run=self._run,
             means=self._means,
@@ -325,7 +330,7 @@ class Runner:
         """Have workspace, sandbox, server and validation ready when the first call comes."""
         try:
             await self._server.start()
-            await anyio.to_thread.run_sync(toolbox.warm_up)
+            await anyio.to_thread.run_sync(_warm_up)
         except OrchestratorError:
             return  # the first call meets the same error, where it can be told
 
@@ -338,6 +343,9 @@ class Runner:
     # -- ends ------------------------------------------------------------------------------
 
     def _conclusion(self) -> Conclusion:
+        from orchestrator.conclusion import Conclusion
+        from orchestrator.rounds import required_of
+
         return Conclusion(
             self._run,
             repository=self._means.repository,
@@ -352,6 +360,8 @@ class Runner:
         delivery = self._means.delivery
         if delivery is None:
             return None
+        from orchestrator.publishing import Publisher
+
         return Publisher(
             self._run,
             delivery,
@@ -378,6 +388,9 @@ class Runner:
             return dataclasses.replace(outcome, notes=(*outcome.notes, note))
         if work.commit == self._run.base_commit:
             return outcome
+        from orchestrator.conclusion import Judged
+        from orchestrator.workflow import Work
+
         hint = f"its work is kept: git branch NAME {self._conclusion().head}"
         kept = dataclasses.replace(outcome, commit=work.commit, hint=outcome.hint or hint)
         judged = Judged(outcome.summary, Work(rounds.known_base(), work.commit))
@@ -392,3 +405,9 @@ class Runner:
         words = words_of(last) if last else ""
         outcome = self._outcomes.of_error(error, words, work=self._workspace.work)
         return outcome if outcome.status in PARKED else await self._conclusion().finished(outcome)
+
+
+def _warm_up() -> None:
+    """Load what checks calls and what judges work, while the first reply is awaited."""
+    toolbox.warm_up()
+    import orchestrator.rounds  # noqa: F401 - it is there when it is needed

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from orchestrator.prices import Model, by_name, with_cache_rates
 from orchestrator.records import Limits, Severity
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelSettings:
     """How models are asked."""
 
@@ -34,7 +35,7 @@ class ModelSettings:
     """Alias or id of the model that goes on where a run's own is overloaded for too long."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelPrice:
     """A model that the bundled table does not know, or knows otherwise."""
 
@@ -49,7 +50,7 @@ class ModelPrice:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LimitSettings:
     """What one run may use up."""
 
@@ -62,7 +63,7 @@ class LimitSettings:
     """Commands that run at once: calls of Bash, and gates; others wait."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StuckSettings:
     """How much repetition ends a run; at half of each the agent is told. 0 switches one off."""
 
@@ -78,7 +79,7 @@ class StuckSettings:
     """Replies in a row that use no tool and do not end."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextSettings:
     """What becomes of a transcript that grows."""
 
@@ -97,7 +98,7 @@ class ContextSettings:
 Backend = Literal["auto", "bubblewrap", "landlock", "container", "external", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NetworkSettings:
     """What can be reached from inside; nothing, unless it is named here."""
 
@@ -109,7 +110,7 @@ class NetworkSettings:
     """How much one run may send."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxSettings:
     """The walls. User level and flags only."""
 
@@ -130,7 +131,7 @@ class SandboxSettings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateCommand:
     """A command that must succeed on a clean checkout of the agent's commit."""
 
@@ -143,7 +144,7 @@ class GateCommand:
     """Whether what it complains of on the base too is forgiven; not for tests."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateWaiver:
     """What a person lets pass at a gate that reads the change."""
 
@@ -157,7 +158,7 @@ class GateWaiver:
     """For these files only, like ``tests/fixtures/**``; empty means the whole gate."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SizeSettings:
     """How large a change may be before a person has to look; 0 means no bound."""
 
@@ -170,7 +171,7 @@ class SizeSettings:
     """Further files whose lines are not counted, like ``tests/recorded/**``."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateSettings:
     """What judges the work."""
 
@@ -216,7 +217,7 @@ class GateSettings:
     """Whether your branch is merged in before gates judge, where it has moved meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReviewSettings:
     """A second agent that judges the change against the issue, once the gates have passed it."""
 
@@ -236,7 +237,7 @@ class ReviewSettings:
     """Turns that one review may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoutingSettings:
     """Which agent gets which issue."""
 
@@ -256,7 +257,7 @@ class RoutingSettings:
     """Dollars that one such question may cost."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MoveSettings:
     """How the tracker is to show how far work is: a state of Jira or Linear, else a label.
 
@@ -273,7 +274,7 @@ class MoveSettings:
     """When a run has let go of the issue without an end, or somebody stopped it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrackerSettings:
     """Where issues are."""
 
@@ -306,7 +307,7 @@ class TrackerSettings:
     """Whether a report is appended to the issue's own file, or written under it as a comment."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliverySettings:
     """What becomes of work that was let through, beyond a branch in the repository here."""
 
@@ -343,7 +344,7 @@ class DeliverySettings:
     has both issues and pull requests, and one is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WatchSettings:
     """How ``orchestrate watch`` works on the issues that carry ``tracker.labels``."""
 
@@ -355,7 +356,7 @@ class WatchSettings:
     """How often in a row an issue may fail for a passing reason before it is left alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnEndSettings:
     """Who is told when a batch has ended; they get JSON without secrets. User level only."""
 
@@ -367,7 +368,7 @@ class OnEndSettings:
     """How long either may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchSettings:
     """How ``orchestrate batch`` works on many issues; its options win."""
 
@@ -384,7 +385,7 @@ class BatchSettings:
     on_end: OnEndSettings = field(default_factory=OnEndSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkspaceSettings:
     """The agent's private copy of the repository."""
 
@@ -402,7 +403,7 @@ class WorkspaceSettings:
     """How long one of those commands may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """All settings, merged from every level."""
 

@@ -11,7 +11,6 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import anyio
@@ -26,6 +25,7 @@ from orchestrator.records import Mount, SandboxSpec
 from orchestrator.removal import remove_tree
 from orchestrator.repository import Repository
 from orchestrator.toolcode import boot_argv
+from orchestrator.values import frozen
 from orchestrator.workspaces import Workspace
 
 VERSION = 1
@@ -105,7 +105,7 @@ xargs -0 -r -a {WANTED} cp -a --reflink=auto --parents -t "$OLDPWD" --"""
 Serve = Callable[[Path], contextlib.AbstractAsyncContextManager[Path]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetupPlan:
     """How workspaces are prepared.
 
@@ -122,7 +122,7 @@ class SetupPlan:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetupResult:
     """What the commands added to a commit's files.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from orchestrator.values import frozen
 
 TRANSPARENT = frozenset(
     {
@@ -55,7 +56,7 @@ class NotTold(ValueError):
     """It cannot be told what the line would start."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """A command that would be started.
 
@@ -73,7 +74,7 @@ class Command:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """What a line of shell would do.
 
@@ -119,7 +120,7 @@ def _parser() -> Any:
     return tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     """What a walk through the syntax has met."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from orchestrator.values import frozen
 
 StageName = Literal["read", "plan", "implement", "test", "gates", "review", "deliver"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """What the runtime saw of one stage of the workflow.
 

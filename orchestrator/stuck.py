@@ -24,6 +24,7 @@ from orchestrator.events import (
     ToolsReturned,
 )
 from orchestrator.session import FULL, about_call, calls_of
+from orchestrator.values import frozen
 from orchestrator_tools.contract import ToolCall
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ TALKED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What is repeated.
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 import anyio
 
-from orchestrator.announcing import comment_of
 from orchestrator.deliveryevents import IssueCommented, IssueMoved
 from orchestrator.errors import IssueTaken, JournalError
 from orchestrator.events import Event
 from orchestrator.ports import Claims, CodeHost, IssueStates, IssueTracker
 from orchestrator.records import Issue, Outcome, Run
+from orchestrator.values import frozen
 
 OUTCOME = "outcome"
 """Marks the one comment under an issue that tells how its last run ended."""
@@ -28,7 +27,7 @@ Emit = Callable[..., Awaitable[None]]
 Stage = Literal["working", "delivered", "failed", "released"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notes:
     """Where an issue's own comment is written.
 
@@ -163,6 +162,8 @@ class Tending:
     ) -> str:
         if self._notes is None or any(isinstance(one, IssueCommented) for one in events):
             return ""
+        from orchestrator.announcing import comment_of
+
         body = self._notes.clean(comment_of(run, outcome))
         host, key = self._notes.host, run.issue.key
 

@@ -195,14 +195,16 @@ class ToolServer:
         return _Session(process, Channel(ours))
 
 
-@dataclasses.dataclass(slots=True)
 class _Question:
     """What waits for an answer, and who wants to hear of it on the way."""
 
-    show: Show | None = None
-    arrived: anyio.Event = dataclasses.field(default_factory=anyio.Event)
-    answer: dict[str, Any] | None = None
-    shown_at: float = 0.0
+    __slots__ = ("answer", "arrived", "show", "shown_at")
+
+    def __init__(self, show: Show | None = None) -> None:
+        self.show = show
+        self.arrived = anyio.Event()
+        self.answer: dict[str, Any] | None = None
+        self.shown_at = 0.0
 
 
 class _Session:

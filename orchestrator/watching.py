@@ -18,6 +18,7 @@ from orchestrator.errors import (
     only,
 )
 from orchestrator.records import CLOSED, Issue, Outcome
+from orchestrator.values import frozen
 
 MOST = 200
 """Candidates that are looked at in one pass."""
@@ -30,7 +31,7 @@ class Watched(Protocol):
     async def candidates(self, labels: Sequence[str], most: int) -> Sequence[Issue]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """How a tracker is watched.
 
@@ -59,7 +60,7 @@ class _Working:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failing:
     """An issue that failed, how often in a row, and when it is tried again."""
 
@@ -67,7 +68,7 @@ class _Failing:
     again: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Idle:
     """An issue that had nothing to do, how often in a row, when it is looked at, and how it was."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EgressDecided:
     """Something inside asked for a connection, and this was decided."""
 
@@ -20,7 +20,7 @@ class EgressDecided:
         return f"egress/{self.ident}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EgressEnded:
     """A connection has ended; bytes as they went through."""
 
@@ -34,7 +34,7 @@ class EgressEnded:
         return f"egress/{self.ident}/ended"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkspaceSetUp:
     """The commands that prepare a workspace have run, or their kept result was put in place."""
 

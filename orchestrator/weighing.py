@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from orchestrator.session import about_call
 from orchestrator.transcript import REPLY
+from orchestrator.values import frozen
 from orchestrator_tools.contract import ToolCall
 
 RECENT = 3
@@ -32,7 +33,7 @@ CLEARED = "(left out"
 WRITERS = frozenset({"Write", "Edit"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """One tool result in a transcript.
 
@@ -55,7 +56,7 @@ class Result:
     needed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class History:
     """A transcript, weighed.
 

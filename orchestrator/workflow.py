@@ -7,7 +7,6 @@ tree that is to be delivered; a run that lacks what is required is not done.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orchestrator import prompts
 from orchestrator.deliveryevents import BranchPushed, PullRequestSet
@@ -26,12 +25,13 @@ from orchestrator.events import (
 from orchestrator.records import Review, Verdict
 from orchestrator.session import words_of
 from orchestrator.stages import Evidence
+from orchestrator.values import frozen
 
 WORDS = 100
 """Characters of an agent's own words that are shown as its plan."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Required:
     """What a run has to show before it is done, beside a change that follows from its issue.
 
@@ -46,7 +46,7 @@ class Required:
     review: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """What is to be delivered: a commit, its tree, and the commit that it is a change of."""
 

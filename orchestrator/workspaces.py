@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.checkout import check_out, hand_over
@@ -22,13 +21,14 @@ from orchestrator.records import Mount, SandboxSpec
 from orchestrator.removal import copy_tree, remove_tree
 from orchestrator.repository import Repository
 from orchestrator.toolcode import tool_environment, tool_mounts
+from orchestrator.values import frozen
 
 WORKSPACE, GIT, HOME, TMP = "/workspace", "/git", "/home/agent", "/tmp"
 INSIDE_ID = 1000
 """The user and group that files have inside, whoever they belong to on the host."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shared:
     """What a workspace shows of the user's own checkout, read-only.
 
@@ -48,7 +48,7 @@ PROGRAMS = {".venv": "bin", "venv": "bin", "node_modules": ".bin"}
 """Where installed folders have their programs; they come first in PATH."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """Where the parts of a workspace are, as they are seen inside."""
 

@@ -157,6 +157,8 @@ LATE = {"cli", "assembly"}
 LATE_FILES = {
     "orchestrator/__init__.py": "the public face is lazy",
     "orchestrator/arguments.py": "pydantic and the tools wait for the first reply",
+    "orchestrator/runner.py": "what judges and delivers waits for the first reply",
+    "orchestrator/tending.py": "what is told of a run waits for its end",
     "orchestrator/toolbox.py": "the tools themselves wait for the first reply",
     "orchestrator/care.py": "neither is needed before the first reply",
     "orchestrator/repository.py": "GitPython waits until there is something to count",

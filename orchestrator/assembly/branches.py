@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
@@ -26,6 +25,7 @@ from orchestrator.records import Verdict
 from orchestrator.repository import Repository
 from orchestrator.settings import Config
 from orchestrator.setups import Setups
+from orchestrator.values import frozen
 from orchestrator.workspaces import Shared
 
 DEFAULTS = (
@@ -44,7 +44,7 @@ NO_ISSUE = "NUMBER"
 Emit = Callable[..., Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JudgedBranch:
     """What the gates said of a branch."""
 
@@ -56,7 +56,7 @@ class JudgedBranch:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judging:
     """Judges branches of one repository.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.assembly.changegates import gates_of_changes
 from orchestrator.assembly.commandgates import gates_of_commands
@@ -15,9 +14,10 @@ from orchestrator.records import AgentDefinition
 from orchestrator.review import ReviewMeans
 from orchestrator.routing.route import known
 from orchestrator.settings import Config
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listed:
     """A gate, and why it judges."""
 

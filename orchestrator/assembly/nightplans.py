@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import anyio
@@ -30,6 +30,7 @@ from orchestrator.ports import IssueKeys, IssueQueue, IssueTracker
 from orchestrator.records import CLOSED, AgentDefinition, Issue, Limits, Outcome
 from orchestrator.repository import Repository, locate
 from orchestrator.settings import Config
+from orchestrator.values import frozen
 
 MOST = 500
 """Issues that a label may bring into one night."""
@@ -41,7 +42,7 @@ HALF = 0.5
 LEAST_SHARE = 0.4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightWish:
     """What is asked of a night.
 
@@ -62,7 +63,7 @@ class NightWish:
     lane: LaneName = "now"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Here:
     """One repository with all that is read of it."""
 
@@ -287,7 +288,7 @@ def _case(here: _Here, issue: Issue, agent: str, wish: NightWish) -> Case:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Run:
     """A run of the past, the newest first."""
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from orchestrator.assembly.tracking import close_all, host_of, notes_of, tracker_of
 from orchestrator.claims import FileClaims, NoteClaims, SharedClaims
-from orchestrator.gates.credentials import masked
 from orchestrator.journals.owners import is_alive, owner_of
 from orchestrator.ports import Claims, CodeHost, IssueStates, IssueTracker
 from orchestrator.repository import Repository
@@ -118,11 +117,16 @@ class Outside:
         tracker = self.tracker()
         moves = self._config.tracker.moves != MoveSettings()
         host = self.host() if self._comments() else None
+        notes = None
+        if host is not None:
+            from orchestrator.gates.credentials import masked
+
+            notes = Notes(host, masked)
         return Tending(
             tracker,
             claims=self.claims(),
             states=tracker if moves and isinstance(tracker, IssueStates) else None,
-            notes=Notes(host, masked) if host is not None else None,
+            notes=notes,
             renew_s=self._config.delivery.claim_hours * 3600 / RENEWALS,
         )
 

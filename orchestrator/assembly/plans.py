@@ -11,34 +11,27 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-import orjson
 
 from orchestrator import prices, prompts
 from orchestrator.accounts import Account
 from orchestrator.asking import Fallback, Patience
 from orchestrator.assembly.caring import care_of
 from orchestrator.assembly.clients import REPLAY, Clients
-from orchestrator.assembly.delivering import delivery_of, holding_all, require_base
 from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
-from orchestrator.assembly.runfolders import seed, strip, workspace_parts
+from orchestrator.assembly.runfolders import keep_report, seed, workspace_parts
 from orchestrator.assembly.sharing import limits_of
 from orchestrator.assembly.surroundings import needs_of, shared_of
-from orchestrator.change import settings_files
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
-from orchestrator.delivery import render_report
-from orchestrator.errors import ConfigError, WorkspaceError
+from orchestrator.errors import ConfigError
 from orchestrator.events import Notice, Signal
-from orchestrator.feedback import standing_of
 from orchestrator.governor import Governor
 from orchestrator.means import Judges, Means
 from orchestrator.planning import Place, Wish
 from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs
-from orchestrator.publishing import Delivery, require_known
 from orchestrator.records import (
-    PARKED,
     AgentDefinition,
     Issue,
     Limits,
@@ -54,6 +47,7 @@ from orchestrator.settings import Config
 from orchestrator.workspaces import Shared
 
 if TYPE_CHECKING:
+    from orchestrator.publishing import Delivery
     from orchestrator.review import ReviewMeans
 
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
@@ -197,11 +191,16 @@ class RepositoryPlans:
         delivery, ref = self._delivery(), repository.located.branch
         taken: Mapping[str, str] = {}
         if delivery is not None:
+            from orchestrator.assembly.delivering import require_base
+            from orchestrator.publishing import require_known
+
             # What would stand in the way of delivery is told before anything is paid for.
             require_base(delivery, ref)
             await require_known(repository, delivery.remote, base, ref)
             taken = await delivery.remote.heads()
         elif on:
+            from orchestrator.assembly.delivering import holding_all
+
             stacked = await anyio.to_thread.run_sync(holding_all, repository, on, base)
             base, ref = (stacked, "") if stacked else (base, ref)
         branch = repository.free_branch(prompts.branch_name(issue), base, taken)
@@ -226,6 +225,8 @@ class RepositoryPlans:
         delivery = self._delivery()
         if delivery is None:
             return None, ""
+        from orchestrator.feedback import standing_of
+
         branch = last.branch if last is not None else prompts.branch_name(issue)
         standing = await standing_of(delivery, self._repository, branch, issue.key, last)
         if standing.continued is None:
@@ -233,6 +234,11 @@ class RepositoryPlans:
         return Place(standing.head, "", branch, standing.continued), ""
 
     def _delivery(self) -> Delivery | None:
+        asked = self._config.delivery
+        if not asked.push and not asked.rescue and asked.pull_request == "none":
+            return None
+        from orchestrator.assembly.delivering import delivery_of
+
         return delivery_of(
             self._config,
             self._repository,
@@ -353,6 +359,7 @@ class RepositoryPlans:
 
     def _gates(self) -> list[Gate]:
         from orchestrator.assembly.judges import gates_of
+        from orchestrator.change import settings_files
 
         files = settings_files(self._repository, self._base)
         return [one.gate for one in gates_of(self._config, files, self._given_gates)]
@@ -394,27 +401,8 @@ class RepositoryPlans:
         return await anyio.to_thread.run_sync(self._repository.has, name)
 
     async def finished(self, run: Run, outcome: Outcome) -> None:
-        """Keep the report beside the run; drop what nothing needs any more.
-
-        A workspace whose work could not be brought out stays: the outcome names it.
-        """
-        folder = self._state / "runs" / run.run_id
-        report = render_report(run.issue, outcome)
-        try:
-            (folder / "report.md").write_text(report, encoding="utf-8")
-            (folder / "outcome.json").write_bytes(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
-            if outcome.status not in PARKED and not any(
-                str(folder) in one for one in told(outcome)
-            ):
-                await anyio.to_thread.run_sync(strip, folder)
-            if outcome.status not in PARKED:
-                # The delivered branch holds done work; other work stays under its head ref.
-                ours = f"refs/orchestrate/{run.run_id}/"
-                spent = [ours] if outcome.status == "done" else [f"{ours}base", f"{ours}moved"]
-                for prefix in spent:
-                    await anyio.to_thread.run_sync(self._repository.delete_refs, prefix)
-        except (OSError, WorkspaceError):
-            return  # the outcome is in the journal; what is beside it is a convenience
+        """Keep the report beside the run; drop what nothing needs any more."""
+        await keep_report(self._repository, self._state / "runs" / run.run_id, run, outcome)
 
     def is_told(self, run: str) -> bool:
         """Tell whether all that is told of a run's end was told."""
@@ -437,8 +425,3 @@ class RepositoryPlans:
 def _free(recording: str) -> prices.Model:
     """Return the model that a recording stands for: nobody is asked, so it costs nothing."""
     return prices.Model(id=recording, price=prices.with_cache_rates(0, 0))
-
-
-def told(outcome: Outcome) -> tuple[str, ...]:
-    """Return everything that an outcome tells a person to look at."""
-    return (*outcome.notes, outcome.hint)

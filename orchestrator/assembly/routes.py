@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -29,6 +28,7 @@ from orchestrator.records import AgentDefinition, Issue, RouteChoice
 from orchestrator.repository import Repository, locate
 from orchestrator.routing.route import Decision, Router, Rules
 from orchestrator.settings import RoutingSettings
+from orchestrator.values import frozen
 
 SOLVED = 200
 """Closed issues that are looked at."""
@@ -142,7 +142,7 @@ class IssueRouting:
         return dataclasses.replace(decision, choice=choice)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """Issues, each with its id as it was given, and what decides who gets them."""
 

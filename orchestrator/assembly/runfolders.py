@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.errors import ConfigError
+import anyio.to_thread
+import orjson
+
+from orchestrator.errors import ConfigError, WorkspaceError
+from orchestrator.records import PARKED, Outcome, Run
 from orchestrator.removal import copy_tree, remove_tree
+from orchestrator.repository import Repository
 
 WORKING = ("work", "home", "tmp", "collected.pack")
 
@@ -67,3 +72,28 @@ def seed(parent: Path, fork: Path, kept: str) -> None:
             )
         copy_tree(place / "git", target / "git")
     target.rename(fork / "seed")
+
+
+async def keep_report(repository: Repository, folder: Path, run: Run, outcome: Outcome) -> None:
+    """Keep the report of a run beside it; drop what nothing needs any more.
+
+    A workspace whose work could not be brought out stays: the outcome names it.
+    """
+    from orchestrator.delivery import render_report
+
+    report = render_report(run.issue, outcome)
+    try:
+        (folder / "report.md").write_text(report, encoding="utf-8")
+        (folder / "outcome.json").write_bytes(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
+        if outcome.status not in PARKED and not any(
+            str(folder) in one for one in (*outcome.notes, outcome.hint)
+        ):
+            await anyio.to_thread.run_sync(strip, folder)
+        if outcome.status not in PARKED:
+            # The delivered branch holds done work; other work stays under its head ref.
+            ours = f"refs/orchestrate/{run.run_id}/"
+            spent = [ours] if outcome.status == "done" else [f"{ours}base", f"{ours}moved"]
+            for prefix in spent:
+                await anyio.to_thread.run_sync(repository.delete_refs, prefix)
+    except (OSError, WorkspaceError):
+        return  # the outcome is in the journal; what is beside it is a convenience

@@ -37,6 +37,7 @@ from orchestrator.events import (
     Waiting,
 )
 from orchestrator.modelevents import RequestFailed, RequestIntended
+from orchestrator.values import frozen
 
 UNTOLD = frozenset({"SnapshotTaken", "TranscriptOpened", "Prompted", "ToolOutput", "EgressEnded"})
 """Kinds of events that tell a person nothing."""
@@ -61,7 +62,7 @@ class LiveRun:
     usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One issue as a table shows it; everything is text of anybody, not yet made safe.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orchestrator.batches.views import IssueView
 from orchestrator.records import Limits
+from orchestrator.values import frozen
 
 SMALLEST = 1e-9
 """Dollars that sums of fractions may be off by."""
@@ -25,7 +25,7 @@ def needs(view: IssueView, per_issue: Limits) -> float:
     return max(expected - view.usd, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cover:
     """What a ceiling still covers.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from orchestrator.batches.nights import Expected, IssueId, Planned
 from orchestrator.prices import Price
+from orchestrator.values import frozen
 
 TURNS = (5.0, 14.0, 45.0)
 """Turns of a run that nothing is known of: low, usual, high."""
@@ -33,7 +34,7 @@ SIZES = (400, 2_000, 8_000)
 """Bounds, in characters, between short, usual, long and very long issues."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Past:
     """A run that has ended, as far as forecasts ask.
 
@@ -53,7 +54,7 @@ class Past:
     share: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """An issue whose run is to be foretold.
 
@@ -180,7 +181,7 @@ LeftOut = Literal["ceiling", "until", "blocked"]
 # -- the whole night -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forecast:
     """What a night is expected to take.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.batches.nights import IssueId, Planned
 from orchestrator.events import Event, Signal
 from orchestrator.records import Limits, Outcome
+from orchestrator.values import frozen
 
 WHOSE = "the batch"
 """Whose the purse is, as people and models are told of its limits."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunStanding:
     """How a run stands in the journal of runs.
 
@@ -34,7 +34,7 @@ class RunStanding:
         return self.state not in {"none", "abandoned"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """What is asked of the one who has a repository: begin a run, or go on with it.
 

@@ -25,6 +25,7 @@ from orchestrator.messagebatches import (
 )
 from orchestrator.ports import Clock, ModelClient
 from orchestrator.records import ModelReply, ModelRequest
+from orchestrator.values import frozen
 
 DIGEST = 40
 """Characters of an id that are told from its request; a number follows."""
@@ -33,7 +34,7 @@ SKEW_S = 120.0
 """How far the service's clock may be behind ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LanePace:
     """When batches are sent, and how they are asked about.
 

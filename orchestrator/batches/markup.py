@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from orchestrator.prompts import cleaned
+from orchestrator.values import frozen
 
 VOID = frozenset({"meta", "rect", "line", "br"})
 """Elements without an end; those of SVG are closed in their beginning."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Html:
     """Markup that was made here; everything else is text."""
 

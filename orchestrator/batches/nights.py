@@ -6,10 +6,11 @@ looks like at any moment is its record and its events, folded (``views.NightView
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from orchestrator.records import Limits, OutcomeStatus
+from orchestrator.values import frozen
 
 LaneName = Literal["now", "batches", "auto"]
 """How models are asked: at once, in half-price batches, or in batches while there is time."""
@@ -25,7 +26,7 @@ FINAL: frozenset[FateKind] = frozenset({"done", "not_done", "vanished"})
 """Fates that a resume does not touch again."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Site:
     """A repository of a night.
 
@@ -40,7 +41,7 @@ class Site:
     config: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expected:
     """What an issue is expected to take, with a range.
 
@@ -57,7 +58,7 @@ class Expected:
     from_runs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What was asked for.
 
@@ -78,7 +79,7 @@ class Wanted:
     retries: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Planned:
     """One issue of a plan, in its place.
 
@@ -110,7 +111,7 @@ IssueId = tuple[str, str]
 """A repository's id and an issue's key."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Night:
     """One batch, as it was begun.
 
@@ -135,7 +136,7 @@ class Night:
     began: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fate:
     """What became of an issue in one try.
 
@@ -163,7 +164,7 @@ class Fate:
 # -- events: of the night ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightBegun:
     """A process works on the night: from the first one on, each has its own epoch.
 
@@ -180,7 +181,7 @@ class NightBegun:
         return f"begun/{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssueBegun:
     """An issue is worked on.
 
@@ -202,7 +203,7 @@ class IssueBegun:
         return f"issue/{self.repo}/{self.issue}/{self.attempt}/begun"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssueEnded:
     """A try of an issue has ended."""
 
@@ -217,7 +218,7 @@ class IssueEnded:
         return f"issue/{self.repo}/{self.issue}/{self.attempt}/ended"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssuePassedOver:
     """An issue is not begun in this epoch of the night; ``fate.why`` says why."""
 
@@ -232,7 +233,7 @@ class IssuePassedOver:
         return f"issue/{self.repo}/{self.issue}/passed-over/{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssueTriedAgain:
     """A fault that is not the agent's: the issue is tried again after a while.
 
@@ -253,7 +254,7 @@ class IssueTriedAgain:
         return f"issue/{self.repo}/{self.issue}/{self.attempt}/again"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightStopping:
     """Nothing more is begun; what runs finishes its turn and parks.
 
@@ -270,7 +271,7 @@ class NightStopping:
         return f"stopping/{self.epoch}/{self.why}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightEnded:
     """A process has come to the end of its work on the night.
 
@@ -290,7 +291,7 @@ class NightEnded:
 # -- events: of the half-price lane --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnsGathered:
     """Requests are about to be sent as one batch; after a crash it is looked for by these ids.
 
@@ -310,7 +311,7 @@ class TurnsGathered:
         return f"lane/{self.number}/gathered"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnsSent:
     """The service has the batch; ``batch`` is its id there."""
 
@@ -323,7 +324,7 @@ class TurnsSent:
         return f"lane/{self.number}/sent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnsReadBack:
     """The batch has ended, and its results are with their runs, or wait for them.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from orchestrator.records import Issue
 from orchestrator.routing.paths import named_files
+from orchestrator.values import frozen
 
 WORDS = {
     0: ("blocker", "critical", "highest", "immediate", "urgent", "emergency"),
@@ -28,7 +29,7 @@ Id = tuple[str, str]
 """A repository's id and an issue's key."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Waiting:
     """An issue that waits for its turn.
 
@@ -49,7 +50,7 @@ class Waiting:
         return self.repo, self.issue.key
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """The issues of a night in their order.
 

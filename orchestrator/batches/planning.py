@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from orchestrator.batches.forecast import Forecast, foretold
 from orchestrator.batches.nights import Expected, IssueId, Planned, Site
 from orchestrator.batches.order import Order, Waiting
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Considered:
     """What is known of an issue before a night.
 
@@ -25,7 +25,7 @@ class Considered:
     expected: Expected
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotPlanned:
     """An issue that was meant, and is not in the plan.
 
@@ -40,7 +40,7 @@ class NotPlanned:
     is_missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightPlan:
     """What a night would do.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from orchestrator.batches.forecast import together
@@ -24,6 +24,7 @@ from orchestrator.batches.views import IssueView, NightView
 from orchestrator.batches.words import KINDS, counted, fate_words, why_words
 from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.records import DiffStat, Outcome, Usage, VerdictState
+from orchestrator.values import frozen
 
 FORM = 1
 """The form of the JSON; keys are added, never changed, while it is the same."""
@@ -36,7 +37,7 @@ ShownFate = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bar:
     """One try of an issue on the line of time; seconds since 1970.
 
@@ -49,7 +50,7 @@ class Bar:
     fate: ShownFate
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateReport:
     """What one gate said in the end."""
 
@@ -59,7 +60,7 @@ class GateReport:
     details: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Totals:
     """What all issues of a night took together.
 
@@ -79,7 +80,7 @@ class Totals:
         return cache_share(self.usage)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssueReport:
     """What became of one issue.
 
@@ -129,7 +130,7 @@ class IssueReport:
     scripted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnsReport:
     """The half-price lane of a night."""
 
@@ -140,7 +141,7 @@ class TurnsReport:
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightReport:
     """What became of a night.
 

@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 import anyio
@@ -31,6 +30,7 @@ from orchestrator.batches.trying import Try
 from orchestrator.batches.views import IssueView, NightView
 from orchestrator.errors import JournalError, only
 from orchestrator.ports import Clock
+from orchestrator.values import frozen
 
 LOOK_S = 20.0
 """Seconds between two looks at the clock."""
@@ -43,7 +43,7 @@ STOPPED: dict[Stop, tuple[str, str]] = {
 """Why nothing more is begun: as a limit that a run comes to, and for an issue that waited."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShiftPace:
     """How faults that are not an agent's are repeated, and when the lane is left.
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,12 @@ from orchestrator.records import Limits
 from orchestrator.repository import locate
 from orchestrator.settings import BatchSettings
 from orchestrator.sinks.plain import line
+from orchestrator.values import frozen
 
 Opening = Callable[[Nights], AbstractAsyncContextManager[Shift]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightOrder:
     """What the command line asks for; None leaves it to the settings."""
 

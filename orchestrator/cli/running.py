@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,9 +18,10 @@ from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
 from orchestrator.records import Outcome
 from orchestrator.sinks.terminal import TerminalSink
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """What the command line asks for."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.definitions.fence import Fenced, fenced
@@ -12,6 +11,7 @@ from orchestrator.definitions.repair import refuse_lost, repaired
 from orchestrator.errors import At, DefinitionError
 from orchestrator.header import BrokenYaml, Header, decoded, read_header
 from orchestrator.records import AgentDefinition
+from orchestrator.values import frozen
 
 BOM = b"\xef\xbb\xbf"
 REPAIRS = frozenset(
@@ -22,7 +22,7 @@ REPAIRS = frozenset(
 Status = Literal["ok", "repaired", "skipped", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checked:
     """What came of reading one file.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from orchestrator.definitions.known import FLAT_KEYS
 from orchestrator.definitions.remark import Remark, Skip
 from orchestrator.errors import At, DefinitionError
+from orchestrator.values import frozen
 
 LONG = re.compile(r"-{4,}\s*")
 LOST = re.compile(r"(?<![^\s\"'])(tools|disallowedTools)[\"']?\s*:")
@@ -16,7 +17,7 @@ INNER = re.compile(r"(?:^|\s)[A-Za-z][\w-]*:(?=\s|$)")
 FLAT = re.compile(r"--- +(?=name:)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fenced:
     """A file's two parts.
 

@@ -20,6 +20,7 @@ from orchestrator.definitions.remark import Remark, Skip
 from orchestrator.errors import At, DefinitionError
 from orchestrator.header import Header, Value
 from orchestrator.permissions import parse_rule
+from orchestrator.values import frozen
 
 LONG_DESCRIPTION = 1024
 KEBAB = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -285,7 +286,7 @@ MEANT = {
 """What people write, less case and joints, for the keys that say what an agent may use."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """Tools that are named; None means all of them."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from orchestrator.definitions.definition import Checked, check, read
@@ -13,12 +13,13 @@ from orchestrator.definitions.remark import Remark
 from orchestrator.errors import DefinitionError
 from orchestrator.header import SIZE_LIMIT
 from orchestrator.records import AgentDefinition
+from orchestrator.values import frozen
 
 REPOSITORY_FOLDERS = ("agents", ".claude/agents")
 MOST_FILES = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """Agent files of one place, nearest place first in a list of them.
 
@@ -33,7 +34,7 @@ class Source:
     strict: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Roster:
     """The agents by name, and what a person should know of how they were found."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remark:
     """One thing that an author should know; line and column count from 1, 0 is the whole file."""
 

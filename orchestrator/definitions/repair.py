@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
 
 from orchestrator.definitions.fence import LISTS, Fenced
 from orchestrator.definitions.known import DOCUMENTED, FOREIGN, TEXT_KEYS
 from orchestrator.definitions.remark import Remark
 from orchestrator.errors import At, DefinitionError
 from orchestrator.header import BrokenYaml, Value, read_header
+from orchestrator.values import frozen
 
 KEY = re.compile(r"([A-Za-z][\w-]*):(?=\s|$)")
 KNOWN = frozenset({*DOCUMENTED, *FOREIGN})
@@ -23,7 +23,7 @@ INDENTED = re.compile(rf"\s*{NARROWS.pattern}")
 TEXT, LOOSE = -1, -2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """A key with its lines, as they stand in the file; ``line`` is the key's own."""
 
@@ -32,7 +32,7 @@ class Entry:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repaired:
     """What a broken header was taken to mean."""
 

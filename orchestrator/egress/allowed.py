@@ -6,9 +6,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from orchestrator.errors import ConfigError
+from orchestrator.values import frozen
 
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 LONGEST_NAME = 253
@@ -31,7 +31,7 @@ NEVER = tuple(
 """RFC 6052, 3056, 4380, 4291, 7526, and the registries of special addresses (RFC 6890)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Host:
     """A host and a port that may be reached; ``*.`` in front stands for one or more labels."""
 
@@ -51,7 +51,7 @@ class Host:
         return f"{self.name}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EgressLimits:
     """How many bytes may go through in one run."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
 import h11
+
+from orchestrator.values import frozen
 
 LONGEST_HEAD = 16 * 1024
 PLAIN = (b"GET", b"HEAD")
@@ -28,7 +29,7 @@ class BrokenRequest(ValueError):
     """It is not a request that this proxy serves."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What a client wants.
 

@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,6 +19,7 @@ from orchestrator.forge.kept import KeptAnswers
 from orchestrator.forge.refusals import is_limited, message_of, one_line, refusal
 from orchestrator.forge.secret import Credential
 from orchestrator.forge.waiting import Patience, asked_wait
+from orchestrator.values import frozen
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Of one answer: a hundred of the longest comments, each of their characters escaped."""
@@ -33,7 +34,7 @@ JSON_TYPE = "application/json"
 LOCAL = {"127.0.0.1", "::1", "localhost"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What a service answered; ``data`` is its JSON, or None where there is none."""
 
@@ -42,7 +43,7 @@ class Answer:
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dialect:
     """How one service is spoken to.
 

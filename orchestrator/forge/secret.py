@@ -19,6 +19,7 @@ from typing import IO, Literal, Protocol, cast
 import anyio.to_thread
 
 from orchestrator.errors import ConfigError
+from orchestrator.values import frozen
 
 COMMAND_S = 30.0
 POLL_S = 0.05
@@ -130,7 +131,7 @@ class RenewedToken:
         """Do nothing: nobody is asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Places:
     """Where a secret may be; the first that is there counts.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from orchestrator.pullrequests import Comment
 from orchestrator.records import Issue, Outcome
 from orchestrator.settings import MoveSettings
+from orchestrator.values import frozen
 
 BODY_LIMIT = 200_000
 COMMENT_LIMIT = 20_000
@@ -24,7 +25,7 @@ COMMAND = re.compile(r"^([ \t]*)/(?=[A-Za-z_]+(?:\s|$))", re.MULTILINE)
 REMEMBERED = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """How a tracker's own words are read.
 

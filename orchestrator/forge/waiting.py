@@ -6,18 +6,19 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 import anyio
+
+from orchestrator.values import frozen
 
 SECONDARY_S = 60.0
 """What GitHub asks to wait for at the least where a secondary limit names no time."""
 LONGEST_BACKOFF_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How long one request may take, all in all.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from orchestrator.gates.comments import syntax_of, without_comments
 from orchestrator.gates.paths import ending, runs_as_test
 from orchestrator.gates.pysource import Defined, Function, definitions, last_word, written
+from orchestrator.values import frozen
 
 ASSERTING = re.compile(
     r"(?:_*assert|fail$|raises$|warns$|expect|verify|should|check)", re.IGNORECASE
@@ -18,7 +18,7 @@ ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 SKIPPING = {"skip", "skipTest", "xfail", "exit", "_exit"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tested:
     """A test function.
 
@@ -152,7 +152,7 @@ def _are_one(left: ast.expr, right: ast.expr) -> bool:
     return plain and written(left) == written(right)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """How many tests and asserts plain reading finds in a file."""
 

@@ -7,13 +7,13 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.gates.command import judge_command
 from orchestrator.gates.detect import not_executed
 from orchestrator.ports import Change
 from orchestrator.records import Verdict
+from orchestrator.values import frozen
 
 Kind = Literal["lint", "format", "types"]
 
@@ -30,7 +30,7 @@ SCRIPTS: Mapping[str, Kind] = {
 CHANGES_FILES = re.compile(r"--(?:fix|write)\b")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """A tool that a repository sets up.
 

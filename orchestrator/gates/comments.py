@@ -6,9 +6,9 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from orchestrator.gates.paths import ending, name_of
+from orchestrator.values import frozen
 
 HASH = (
     "py pyi sh bash zsh fish rb pl pm r yaml yml toml cfg ini conf properties tf hcl mk cmake "
@@ -25,7 +25,7 @@ NAMES |= dict.fromkeys(("gemfile", "rakefile", "vagrantfile", "procfile"), "hash
 NAMES |= {"jenkinsfile": "slash", "containerfile": "hash"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Syntax:
     """How a language writes comments.
 

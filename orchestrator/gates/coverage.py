@@ -10,7 +10,6 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.gates.configured import settings_of_base, told_of
@@ -20,6 +19,7 @@ from orchestrator.gates.reports import Places
 from orchestrator.gates.suites import TestCommand
 from orchestrator.ports import Change, CommandRun
 from orchestrator.records import Conditions, FileChange, Verdict, VerdictState
+from orchestrator.values import frozen
 
 PRAGMA = re.compile(r"#\s*pragma[:\s]?\s*no\s*cover", re.IGNORECASE)
 STARTS = re.compile(r"(?:\bpython3?\s+-m\s+)?(?<![\w./-])(?:pytest|py\.test)(?![\w.=-])")
@@ -28,7 +28,7 @@ FULL = 100.0
 TOLD = 60
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lines:
     """The changed lines of one file that count.
 
@@ -177,7 +177,7 @@ def judged(counted: Sequence[Lines], above: float) -> tuple[VerdictState, str, s
     return "passed" if passes else "failed", reason + bar, details
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measured:
     """What coverage.py says of one file."""
 

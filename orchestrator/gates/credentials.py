@@ -7,16 +7,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from orchestrator.gates.paths import matches, name_of
+from orchestrator.values import frozen
 
 LINE_LIMIT = 100_000
 """Characters of a line that are looked at in one piece; longer ones are looked at in several."""
 OVERLAP = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hit:
     """Something secret in a line: what it is and how long, never what it says."""
 

@@ -7,12 +7,12 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.gates.command import judge_tests
 from orchestrator.gates.suites import Suite, Suites, TestCommand, reporter_of
 from orchestrator.ports import Change
 from orchestrator.records import Verdict
+from orchestrator.values import frozen
 
 PYTHON_TEST = re.compile(r"(?:^|/)(?:test_[^/]*|[^/]*_test)\.py$")
 CHOOSES = re.compile(r"(?:^|/)conftest\.py$|^vendor/")
@@ -20,7 +20,7 @@ CHOOSES = re.compile(r"(?:^|/)conftest\.py$|^vendor/")
 MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A way to run a project's tests.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from orchestrator.gates.credentials import masked
 from orchestrator.gates.paths import matches
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
 from orchestrator.settings import GateWaiver
+from orchestrator.values import frozen
 
 SHOWN = 60
 """Findings in a verdict's details."""
@@ -18,7 +19,7 @@ PATH_LIMIT = 160
 TOO_LONG = "its changed lines are too many to be looked at"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One thing that must not pass.
 
@@ -34,7 +35,7 @@ class Finding:
     person: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """What a gate saw.
 
@@ -50,7 +51,7 @@ class Reading:
     nothing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Waivers:
     """What a person lets pass at one gate, for one issue.
 

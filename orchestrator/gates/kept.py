@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import anyio.to_thread
 
@@ -33,9 +33,10 @@ from orchestrator.gates.weakened import Before, Weakened
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
 from orchestrator.settings import GateWaiver
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """All that is looked at: the changes, and the files before and after."""
 

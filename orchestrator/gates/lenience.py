@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from orchestrator.gates.paths import ending, name_of
 from orchestrator.records import FileChange
+from orchestrator.values import frozen
 
 PYTHON_SKIPS = re.compile(
     r"\bmark\.(?:skip|xfail)\b|@(?:unittest\.)?(?:skip|expectedFailure)\b"
@@ -45,7 +45,7 @@ HOOKS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Suppression:
     """A rule that is told to be quiet somewhere.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import anyio.to_thread
 
@@ -22,12 +21,13 @@ from orchestrator.gates.schemas import Kind, schema
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
 from orchestrator.settings import GateWaiver
+from orchestrator.values import frozen
 
 DJANGO = re.compile(r"(.*/)?migrations/(?!__init__)\w+\.py")
 NOTHING = "no folder of migrations, Alembic's or Django's"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Folder:
     """A folder of migrations.
 
@@ -41,7 +41,7 @@ class Folder:
     models: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trees:
     """The migrations and changed Python files, on the base and now."""
 

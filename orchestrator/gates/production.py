@@ -6,7 +6,6 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import anyio.to_thread
@@ -14,6 +13,7 @@ import anyio.to_thread
 from orchestrator.gates import pysource
 from orchestrator.ports import Change
 from orchestrator.records import FileChange
+from orchestrator.values import frozen
 
 CODE = {
     ".py",
@@ -84,7 +84,7 @@ def is_code(path: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parts:
     """A change, taken apart.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from orchestrator.gates.paths import is_test, name_of
 from orchestrator.gates.pysource import Defined, Function, definitions, dotted, last_word, written
+from orchestrator.values import frozen
 
 APART = ("migrations/", "versions/", "scripts/", "examples/", "docs/", "bench/", "benchmarks/")
 FILES = ("conftest.py", "setup.py", "noxfile.py", "manage.py", "env.py", "settings.py")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Public:
     """A public name.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from orchestrator.values import frozen
 
 PARSE_LIMIT = 2 * 1024 * 1024
 """Characters above which a file is not parsed."""
@@ -25,7 +26,7 @@ PLAIN_CODINGS = (
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Defined:
     """A function or class, and what stands around it.
 
@@ -45,7 +46,7 @@ class Defined:
         return last if isinstance(last, ast.ClassDef) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """The text of a source file.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as ET
 
 from orchestrator.records import Counts
+from orchestrator.values import frozen
 
 Ended = Literal["passed", "failed", "skipped"]
 
@@ -18,7 +18,7 @@ class ReportBrokenError(ValueError):
     """What lies where a report should is none that a runner wrote."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """One test that a report names.
 
@@ -50,7 +50,7 @@ class Case:
         return f"{self.file or self.owner}::{within}{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TestReport:
     """All tests that a report names."""
 

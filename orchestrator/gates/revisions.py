@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from orchestrator.gates.paths import name_of
 from orchestrator.gates.pysource import definitions, parsed
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Revision:
     """One migration.
 

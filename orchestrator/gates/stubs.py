@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from orchestrator.gates.paths import ending
 from orchestrator.gates.pysource import Defined, Function, definitions, last_word
+from orchestrator.values import frozen
 
 ABSTRACT = {"abstractmethod", "abstractproperty", "overload", "abstractclassmethod"}
 GROUPS = {"group", "callback", "fixture", "hookspec"}
@@ -36,7 +36,7 @@ UNREADABLE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stub:
     """A function that is not written, or a statement that says so."""
 

@@ -6,7 +6,6 @@ import importlib.resources
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import anyio
@@ -17,6 +16,7 @@ from orchestrator.gates.counting import counted
 from orchestrator.gates.reports import ReportBrokenError, TestReport, read_report
 from orchestrator.ports import Change, CommandRun
 from orchestrator.records import Conditions, Counts
+from orchestrator.values import frozen
 
 Reporter = Literal["pytest", "unittest", ""]
 
@@ -28,7 +28,7 @@ OWN_REPORT = re.compile(r"--junit-?xml|PYTEST_ADDOPTS")
 REPORTER = "ORCHESTRATE_REPORTER"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TestCommand:
     """How a project's tests are run.
 
@@ -51,7 +51,7 @@ class TestCommand:
         return self.command
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Suite:
     """What one run of a project's tests left behind.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orchestrator.gates.configured import told_of
 from orchestrator.gates.detect import missing_inside, not_executed, tests_of
@@ -12,12 +11,13 @@ from orchestrator.gates.reports import Case, Places, TestReport
 from orchestrator.gates.suites import Suite, Suites, TestCommand
 from orchestrator.ports import Change
 from orchestrator.records import Verdict, VerdictState
+from orchestrator.values import frozen
 
 NAMED = 3
 TOLD = 50
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """What a comparison of commit and base says."""
 

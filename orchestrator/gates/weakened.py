@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.gates.asserted import Tested, counts, is_counted, is_trivial, python_tests
 from orchestrator.gates.findings import Finding, shown
 from orchestrator.gates.paths import ending, is_test, name_of, runs_as_test
 from orchestrator.gates.pysource import definitions, parsed
 from orchestrator.records import FileChange
+from orchestrator.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Before:
     """The text of every changed source file, on the base and now."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orchestrator.errors import JournalError, LeaseLost, NoSuchRun
 from orchestrator.journals.database import Database
 from orchestrator.journals.owners import is_alive
+from orchestrator.values import frozen
 
 COLUMNS = "night, state, epoch, owner, record, began, changed"
 
@@ -20,7 +20,7 @@ Kept = tuple[str, str, bytes]
 """An event as it is kept: its key, its kind, its data."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NightRow:
     """A night as the journal lists it.
 

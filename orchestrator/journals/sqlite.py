@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -20,6 +19,7 @@ from orchestrator.journals.owners import called, is_alive
 from orchestrator.lifeevents import RunTakenOver
 from orchestrator.rebuilding import build
 from orchestrator.records import Outcome, Run
+from orchestrator.values import frozen
 
 BEAT_S = 10.0
 """An owner that has recorded something since says nothing further."""
@@ -29,7 +29,7 @@ LEASE_S = 60.0
 COLUMNS = "run, repo, issue, state, epoch, owner, record, started, changed, attempt, beat, parent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunRow:
     """A run as the journal lists it.
 

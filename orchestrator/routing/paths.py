@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from orchestrator.records import Issue
+from orchestrator.values import frozen
 
 NAMES_LIMIT = 200
 TEXT_LIMIT = 200_000
@@ -22,7 +22,7 @@ LAST = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hint:
     """What the files that an issue names say of who should have it.
 

@@ -6,18 +6,19 @@ Deterministic and offline. Nothing in an issue's text can change the roster or t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, NoRoute
 from orchestrator.records import AgentDefinition, Issue, Route, RouteChoice
+from orchestrator.values import frozen
 
 if TYPE_CHECKING:
     from orchestrator.routing.paths import Hint
     from orchestrator.routing.text import Ranked, TextRouter
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """What people decided beforehand.
 
@@ -34,7 +35,7 @@ class Rules:
     default: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """Who gets an issue.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.records import AgentDefinition, Issue
 from orchestrator.routing.trades import Lexicon, lexicon
 from orchestrator.routing.words import Words
+from orchestrator.values import frozen
 
 TITLE = 1.8
 """How much more a word of the title says than one of the body."""
@@ -37,7 +37,7 @@ SHARPNESS = 0.6
 """How far evidence is trusted: scores come out as often right as they say."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ranked:
     """Every agent's share, and what the shares come from.
 
@@ -73,7 +73,7 @@ class Ranked:
         return list(dict.fromkeys([*words, *self.shared[agent]]))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Profile:
     """What is known of one agent.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 
 from orchestrator.routing.words import JOINT, Words, stem_of
+from orchestrator.values import frozen
 
 KINDS = ("named", "strong", "telling", "hint")
 ASKED = (1.5, 3.8, 2.0, 1.0)
@@ -25,7 +25,7 @@ OFFERED = (12.0, 3.5, 1.5, 0.25)
 """What it adds to an agent's claim on a trade: an agent names itself, and shows no symptoms."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One word or phrase.
 

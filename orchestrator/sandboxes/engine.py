@@ -8,20 +8,21 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import anyio
 
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import Mount
+from orchestrator.values import frozen
 
 ENGINES = ("docker", "podman")
 PREFIX = "orchestrate"
 ANSWER_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Engine:
     """An engine's command line."""
 

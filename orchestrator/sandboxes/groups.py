@@ -6,8 +6,9 @@ import contextlib
 import os
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from orchestrator.values import frozen
 
 MOST = 512
 """Processes of one sandbox."""
@@ -22,7 +23,7 @@ ENTER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bound:
     """One limit as a control group takes it.
 

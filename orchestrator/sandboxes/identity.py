@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import ConfigError
+from orchestrator.values import frozen
 
 CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 """What the change of user needs; nothing of it is left afterwards."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """A user of the host, by number."""
 

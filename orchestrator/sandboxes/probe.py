@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import anyio
@@ -22,6 +22,7 @@ from orchestrator.ports import SandboxProcess
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.sandboxes import inside
 from orchestrator.sandboxes.identity import User, setpriv
+from orchestrator.values import frozen
 
 VERSION = 3
 """Of the profile and the self-test; what an older one proved is not trusted."""
@@ -33,7 +34,7 @@ OLDEST_PYTHON = (3, 9)
 INSTALL = "install bubblewrap 0.8 or newer (Debian, Ubuntu, Fedora: package bubblewrap)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Programs:
     """The programs that a sandbox is made with, and what was proved of them.
 

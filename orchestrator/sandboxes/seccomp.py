@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import platform
 import struct
-from dataclasses import dataclass
+
+from orchestrator.values import frozen
 
 LOAD, JUMP_EQUAL, JUMP_SET, JUMP_AT_LEAST, RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
 MASK = 0x54
@@ -31,7 +32,7 @@ TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 
 
 # Numbers: Linux 6.x, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallTable:
     """One architecture's numbers of the calls that matter.
 

@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import SandboxUnavailable
@@ -15,6 +14,7 @@ from orchestrator.sandboxes.engine import ENGINES, find_engine
 from orchestrator.sandboxes.groups import Groups
 from orchestrator.sandboxes.landlock import NEEDED, LandlockSandbox
 from orchestrator.sandboxes.probe import INSTALL, OLDEST_BWRAP, bwrap_candidates, fix_for, newest
+from orchestrator.values import frozen
 
 DELEGATE = (
     "run it as root, or in a systemd user session with delegated controllers; until then process "
@@ -23,7 +23,7 @@ DELEGATE = (
 TRIED_S = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Probed:
     """One thing that a back end needs or can use.
 

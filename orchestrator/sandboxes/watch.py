@@ -11,8 +11,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from orchestrator.values import frozen
 
 PERIOD_S = 0.5
 IDLE_S = 2.0
@@ -22,7 +23,7 @@ MB = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What one sandbox may use up.
 
@@ -49,7 +50,7 @@ class Endable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Watched:
     process: Endable
     folders: tuple[str, ...]
