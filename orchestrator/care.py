@@ -60,6 +60,7 @@ class Care:
         asking: gives what asks within a session, on an account.
         events: the run's events so far.
         writes: whether the agent is there to change files.
+        answers: whether its words alone may be all that is wanted of it.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -73,6 +74,7 @@ class Care:
         asking: Callable[[Session, Ledger], Asking],
         events: Callable[[], Sequence[Event]],
         writes: bool,
+        answers: bool = False,
         fallback: Model | None = None,
     ) -> None:
         self._means = means
@@ -84,6 +86,7 @@ class Care:
         self._asking = asking
         self._events = events
         self._writes = writes
+        self._answers = answers
 
     def _answering(self) -> Model:
         """Return the model that the session is with now."""
@@ -95,7 +98,11 @@ class Care:
         from orchestrator.stuck import Watch
 
         return Watch.rebuilt(
-            self._means.stuck, self._session.name, self._events(), writes=self._writes
+            self._means.stuck,
+            self._session.name,
+            self._events(),
+            writes=self._writes,
+            answers=self._answers,
         )
 
     def shortening(self, note: Callable[[Event], None]) -> Shortening:

@@ -76,10 +76,12 @@ class Repository:
         # HEAD is that of the checkout one stands in, which may be a linked one.
         if name == "HEAD" or name.startswith(("HEAD~", "HEAD^")):
             name = f"{self.located.head}{name.removeprefix('HEAD')}"
-        found = self._object(f"{name}^{{commit}}")
-        if found is None:
+        # What people name may be anything that git can be asked, and end the process that stays.
+        asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        found = self._git(*asked, check=False).stdout.decode().strip()
+        if not FULL_ID.fullmatch(found):
             raise RepositoryRefused(f"{name!r} names no commit of this repository")
-        return found.sha
+        return found
 
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""

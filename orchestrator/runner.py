@@ -289,6 +289,7 @@ class Runner:
                 events=lambda: self._events,
                 fallback=self._means.fallback.model if self._means.fallback else None,
                 writes=bool(WRITING & set(self._permissions().names)),
+                answers=self._run.continues is not None,
             ),
             tools=PlacedTools(
                 toolbox.Toolbox(self._server, self._permissions()),

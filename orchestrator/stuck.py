@@ -138,14 +138,16 @@ class Watch:
     Args:
         settings: how much of it is let pass.
         writes: whether the agent is there to change files.
+        answers: whether its words alone may be all that is wanted of it.
 
     Attributes:
         pending: what the last of the events that it was made from comes to, where nobody has acted
             on that yet.
     """
 
-    def __init__(self, settings: StuckSettings, *, writes: bool) -> None:
+    def __init__(self, settings: StuckSettings, *, writes: bool, answers: bool = False) -> None:
         self._settings = settings
+        self._answers = answers
         self._writes = writes
         self._last: list[_Done] = []
         self._cycles = {period: _Streak() for period in PERIODS}
@@ -163,10 +165,16 @@ class Watch:
 
     @classmethod
     def rebuilt(
-        cls, settings: StuckSettings, session: str, events: Sequence[Event], *, writes: bool
+        cls,
+        settings: StuckSettings,
+        session: str,
+        events: Sequence[Event],
+        *,
+        writes: bool,
+        answers: bool = False,
     ) -> Watch:
         """Return a watch that has seen a session's events."""
-        watch = cls(settings, writes=writes)
+        watch = cls(settings, writes=writes, answers=answers)
         forked = False
         for event in events:
             match event:
@@ -235,9 +243,8 @@ class Watch:
 
     def only_talked(self) -> bool:
         """Tell whether an agent that says it is done has never done anything, and was not told."""
-        return (
-            self._writes and self._settings.talk > 0 and not self._acted and not self._asked_to_act
-        )
+        meant_to = self._writes and not self._answers and self._settings.talk > 0
+        return meant_to and not self._acted and not self._asked_to_act
 
     def returned(
         self,

@@ -309,6 +309,7 @@ def _boot() -> str:
 
 
 FIXES = (
+    ("no space left", "free some disk space, or choose another folder with --state"),
     ("setting up uid map", "give this container CAP_SETFCAP, or start it as a normal user"),
     ("no permissions to creat", "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"),
     (

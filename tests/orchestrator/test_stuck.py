@@ -181,6 +181,7 @@ def test_who_has_done_nothing_is_asked_once() -> None:
     play = Play().says(1)
     assert play.watch.only_talked()
     assert not play.prompted("stuck").watch.only_talked()
+    assert not Watch(StuckSettings(), writes=True, answers=True).only_talked()
     assert not Play(writes=False).says(1).watch.only_talked()
     assert not Play().turns([read("a")]).says(1).watch.only_talked()
 

@@ -25,7 +25,7 @@ from tests.runs.stage import MEND, NOTE
 SCRIPTS = {
     "mend": [says("I mend it.", MEND), says("Mended.")],
     "note": [says("I write.", NOTE), says("Noted.")],
-    "ask": [says("I have a question.")],
+    "ask": [says("I have a question."), says("It is the same one.")],
     "none": [],
 }
 

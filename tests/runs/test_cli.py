@@ -235,7 +235,9 @@ def test_runs_that_ended(orchestrate: CommandLine) -> None:
     listed = orchestrate.run("runs", "list").stdout
     assert outcome["run"] in listed and "done" in listed and "backend-engineer" in listed
     shown = orchestrate.run("runs", "show", outcome["run"][:3], "--json")
-    assert json.loads(shown.stdout) == outcome
+    told = json.loads(shown.stdout)
+    assert {name: told[name] for name in outcome} == outcome
+    assert (told["state"], told["forks"], told["forked_from"]) == ("done", [], "")
     again = orchestrate.run("runs", "resume", outcome["run"], "--json")
     assert (again.returncode, json.loads(again.stdout)) == (0, outcome)
     for command in ("show", "resume"):

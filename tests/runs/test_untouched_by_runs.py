@@ -65,7 +65,11 @@ async def test_only_the_branch_is_new(stage: Stage, tmp_path: Path, ends: str) -
             "git push . HEAD:topic; git push /base/0 HEAD:refs/heads/topic; git reset -q --hard"
         },
     )
-    scripts = {"done": mended(hostile), "gate_failed": mended(NOTE, hostile)[:1], "needs_human": ()}
+    scripts = {
+        "done": mended(hostile),
+        "gate_failed": mended(NOTE, hostile)[:1],
+        "needs_human": (mended()[1],),
+    }
     script = [*scripts[ends], mended()[1]]
     if ends == "gate_failed":
         stage.settings('gates: {rounds: 0, commands: [{name: never, run: "false"}]}\n')
