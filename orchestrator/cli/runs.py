@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from orchestrator.records import Outcome
 
 STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+REPO = click.option(
+    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
+)
+AS_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
+)
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A settings file that wins over the others.",
+)
+SANDBOX = click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
+    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
+)
 
 
 @click.group()
@@ -116,9 +132,7 @@ def _show_family(row: RunRow, forks: list[str]) -> None:
 
 @command.command("resume")
 @click.argument("run")
-@click.option(
-    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
-)
+@REPO
 @click.option("--model", help="Another model from here on.")
 @click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the whole run may cost.")
 @click.option("--limit-turns", type=click.IntRange(min=1), help="Turns the whole run may take.")
@@ -129,20 +143,10 @@ def _show_family(row: RunRow, forks: list[str]) -> None:
     is_flag=True,
     help="Take it from a process that is there, and was silent for a minute.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
-)
+@AS_JSON
 @STATE
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="A settings file that wins over the others.",
-)
-@click.option(
-    "--sandbox",
-    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
-    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
-)
+@CONFIG
+@SANDBOX
 def resume_run(**options: object) -> int:
     """Go on with run RUN: nothing that was paid for is asked again."""
     from orchestrator.cli import running
@@ -153,9 +157,7 @@ def resume_run(**options: object) -> int:
 @command.command("fork")
 @click.argument("run")
 @click.option("--at", type=click.IntRange(min=0), required=True, help="The turn to go on after.")
-@click.option(
-    "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
-)
+@REPO
 @click.option("--model", help="Another model from there on.")
 @click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the fork may cost.")
 @click.option(
@@ -163,20 +165,10 @@ def resume_run(**options: object) -> int:
 )
 @click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the fork may use.")
 @click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes the fork may take.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
-)
+@AS_JSON
 @STATE
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="A settings file that wins over the others.",
-)
-@click.option(
-    "--sandbox",
-    type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
-    help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
-)
+@CONFIG
+@SANDBOX
 def fork_run(**options: object) -> int:
     """Begin a run where run RUN stood after a turn; RUN stays as it is.
 

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
-from tests.runs.model_server import stream_of
+from tests.runs.model_server import listening, stream_of
 from tests.runs.stage import MEND, NOTE
 
 Phase = Literal["routing", "first", "after tools", "last", "review"]
@@ -189,18 +189,8 @@ def faulty(  # noqa: C901 - one way to fail a branch
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with listening(Handler, state.closing) as state.url:
         yield state
-    finally:
-        state.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def _truncated(message: dict[str, Any], number: int) -> bytes:

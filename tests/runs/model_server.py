@@ -80,15 +80,21 @@ def serve(messages: Sequence[dict[str, Any]]) -> Iterator[ModelServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(Handler, state.closing) as state.url:
+        yield state
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], closing: threading.Event) -> Iterator[str]:
+    """Serve on loopback while the block lasts, and yield the address; then ``closing`` is set."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield state
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
-        state.closing.set()
+        closing.set()
         server.shutdown()
         server.server_close()
         thread.join(10)
