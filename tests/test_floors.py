@@ -130,6 +130,7 @@ VENDORS = {
     },
     "httpx2": {
         "orchestrator/models/messages.py",
+        "orchestrator/models/connections.py",
         "orchestrator/models/windows.py",
         "orchestrator/models/anthropic_sdk.py",
         "orchestrator/models/anthropic_batches.py",

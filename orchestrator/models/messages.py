@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx2
 
 from orchestrator.errors import MalformedReply, ModelError, ModelRefused
+from orchestrator.models.connections import Connections
 from orchestrator.models.rates import rates_of
 from orchestrator.models.refusals import error_for, sendable
 from orchestrator.models.stream import Accumulator, EventReader
@@ -12,13 +13,12 @@ from orchestrator.records import ModelReply, ModelRequest
 
 API_VERSION = "2026-10-21"
 DEFAULT_URL = "https://api.anthropic.com"
-KEEP_ALIVE_S = 300.0
 CONNECT_S = 10.0
 BODY_LIMIT = 64 * 1024
 
 
 class MessagesClient:
-    """Asks over one kept-alive HTTP client; makes one attempt a call.
+    """Asks over kept-alive connections; makes one attempt a call.
 
     Args:
         key: the credential; it is sent as a header and kept nowhere else.
@@ -35,22 +35,21 @@ class MessagesClient:
             "accept": "text/event-stream",
             "user-agent": "issue-orchestrator",
         }
-        self._client = httpx2.AsyncClient(
+        self._connections = Connections(
             timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
-            limits=httpx2.Limits(max_keepalive_connections=64, keepalive_expiry=KEEP_ALIVE_S),
-            # A TLS context costs 24 ms and is of no use to a plain address.
-            verify=not self._url.startswith("http://"),
-            follow_redirects=False,
-            trust_env=not self._url.startswith("http://"),
+            secure=not self._url.startswith("http://"),
         )
 
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Return the reply; raises ``ModelError`` where none came."""
         accumulator = Accumulator()
         try:
-            async with self._client.stream(
-                "POST", self._url, content=request.body(), headers=self._headers
-            ) as response:
+            async with (
+                self._connections.one() as client,
+                client.stream(
+                    "POST", self._url, content=request.body(), headers=self._headers
+                ) as response,
+            ):
                 if response.status_code != 200:
                     raise await self._refusal(response)
                 request_id = response.headers.get("request-id", "")
@@ -92,4 +91,4 @@ class MessagesClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._connections.aclose()

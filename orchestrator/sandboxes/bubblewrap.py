@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import SandboxSpec
 from orchestrator.sandboxes import groups, identity, inside, seccomp
+from orchestrator.sandboxes.checking import Checking
 from orchestrator.sandboxes.groups import Groups
 from orchestrator.sandboxes.identity import User
 from orchestrator.sandboxes.probe import Probe, Programs, program_mounts
@@ -76,6 +77,7 @@ class BubblewrapSandbox:
         self.gaps: tuple[str, ...] = ()
         self.user = user
         self._limits = limits or Limits()
+        self._checking = Checking()
         self._watchdog = Watchdog(self._limits)
         self._mounts, self._path = inside.toolchains(environment)
         self._probe = Probe(
@@ -90,6 +92,9 @@ class BubblewrapSandbox:
 
     async def check(self) -> str:
         """Prove that the walls stand; what was proved is kept until machine or programs change."""
+        return await self._checking.once(self._check)
+
+    async def _check(self) -> str:
         groups.remove_leftovers()
         programs = self._probe.remembered()
         if programs is None:

@@ -18,6 +18,7 @@ from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.removal import remove_tree
 from orchestrator.sandboxes import confine, inside, seccomp
+from orchestrator.sandboxes.checking import Checking
 from orchestrator.sandboxes.engine import ENGINES, PREFIX, Engine, bind, find_engine, started_at
 from orchestrator.sandboxes.groups import MOST
 from orchestrator.sandboxes.landlock import PROCESS_LIMITS
@@ -62,6 +63,7 @@ class ContainerSandbox:
         self._image = image
         self._wanted = ENGINES if engine == "auto" else (engine,)
         self._limits = limits or Limits()
+        self._checking = Checking()
         self._watchdog = Watchdog(Limits(0, self._limits.disk_free_mb))
         self._engine = Engine("", "")
         self._rg = ""
@@ -70,6 +72,9 @@ class ContainerSandbox:
 
     async def check(self) -> str:
         """Prove that the walls stand; tried anew by each process that starts."""
+        return await self._checking.once(self._check)
+
+    async def _check(self) -> str:
         if self._proved:
             return self._proved
         self._engine = await find_engine(self._wanted, self._environment)

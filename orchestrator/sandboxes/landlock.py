@@ -21,6 +21,7 @@ import anyio
 from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import Mount, SandboxSpec
 from orchestrator.sandboxes import confine, groups, inside, seccomp
+from orchestrator.sandboxes.checking import Checking
 from orchestrator.sandboxes.groups import Groups
 from orchestrator.sandboxes.probe import (
     SECONDS,
@@ -75,6 +76,7 @@ class LandlockSandbox:
         self._state = state
         self._environment = environment
         self._limits = limits or Limits()
+        self._checking = Checking()
         self._watchdog = Watchdog(self._limits)
         mounts, path = inside.toolchains(environment)
         self._shown = [mount.source for mount in mounts]
@@ -90,6 +92,9 @@ class LandlockSandbox:
 
     async def check(self) -> str:
         """Prove that the walls stand; tried anew by each process that starts."""
+        return await self._checking.once(self._check)
+
+    async def _check(self) -> str:
         groups.remove_leftovers()
         if self._proved:
             return PROVED
