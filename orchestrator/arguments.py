@@ -26,7 +26,7 @@ def model(tool: str) -> type[pydantic.BaseModel]:
 
     from orchestrator_tools import table
 
-    kind = table.TOOLS[tool].Arguments
+    kind = table.load(tool).Arguments
     hints = typing.get_type_hints(kind)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
@@ -72,11 +72,11 @@ def described() -> dict[str, Any]:
 
     return {
         name: {
-            "description": module.DESCRIPTION,
+            "description": table.load(name).DESCRIPTION,
             "input_schema": _lean(model(name).model_json_schema(by_alias=True)),
-            "effect": module.EFFECT,
+            "effect": table.load(name).EFFECT,
         }
-        for name, module in table.TOOLS.items()
+        for name in table.ROOMS
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -206,3 +207,19 @@ def test_repeats_nothing_else(client: Client, work: Path, tool: str | None) -> N
     answer = client.ask(op="redo", tool=tool, arguments={"command": "touch x"}, after={"x": "x"})
     assert list(answer) == ["error"]
     assert not list(work.iterdir())
+
+
+@pytest.mark.parametrize("tool", ["Read", "Write", "Edit", "Bash", "Grep", "Glob"])
+def test_a_tool_that_could_not_be_loaded_is_tried_again(client: Client, tool: str) -> None:
+    """A server that is out of descriptors says so, and works once there are some again."""
+    pid = client.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    for _ in range(2):
+        answer = client.call(tool)
+        assert answer["is_error"] and text_of(answer).startswith(f"{tool} failed: ")
+        assert "Too many open files" in text_of(answer)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert text_of(client.call(tool)).startswith(f"{tool}: Arguments lacks ")
+    (client.workspace / "f").write_text("x\n")
+    assert text_of(client.call("Read", file_path="f")) == "1\tx"

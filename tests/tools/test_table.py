@@ -19,7 +19,7 @@ NAMES = ["Read", "Write", "Edit", "Bash", "Grep", "Glob"]
 
 def test_names_the_tools_in_order() -> None:
     """Models see the six tools in one order."""
-    assert list(table.TOOLS) == specs.names() == NAMES
+    assert list(table.ROOMS) == specs.names() == NAMES
     assert [spec.name for spec in specs.specs()] == NAMES
 
 
@@ -35,7 +35,7 @@ def test_says_what_tools_do_to_files() -> None:
 def test_the_schema_fits_the_arguments(name: str) -> None:
     """The generated schema has a property for each argument, with its default and no other."""
     (spec,) = [spec for spec in specs.specs() if spec.name == name]
-    fields = dataclasses.fields(table.TOOLS[name].Arguments)
+    fields = dataclasses.fields(table.load(name).Arguments)
     properties: dict[str, Any] = spec.input_schema["properties"]
     assert spec.description
     assert spec.input_schema["type"] == "object"

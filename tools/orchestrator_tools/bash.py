@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import fcntl
 import os
 import select
@@ -11,13 +10,17 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import BinaryIO, Callable
 
 from orchestrator_tools.contract import LIVE_LIMIT, ToolResult, text_result
 from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.output import TEXT_LIMIT, head_and_tail
-from orchestrator_tools.place import Place
+from orchestrator_tools.place import Place, remove_quietly
+from orchestrator_tools.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
 
 NAME = "Bash"
 EFFECT = "any"
@@ -39,7 +42,7 @@ REPORT_FROM = 200
 SHELL = 'trap "pwd -P >&{0}" EXIT; eval "$1"'
 
 
-@dataclass(frozen=True)
+@frozen
 class Arguments:
     """What a command is run with."""
 
@@ -57,6 +60,7 @@ class Arguments:
 
 def run(arguments: Arguments, place: Place) -> ToolResult:
     """Run a command."""
+    reap()
     if "\0" in arguments.command:
         raise ToolError("a command cannot hold a NUL character")
     cwd = place.cwd if os.path.isdir(place.cwd) else place.workspace
@@ -119,8 +123,10 @@ def _spawn(
 def _start_background(command: str, cwd: str, log: str, mark: str) -> ToolResult:
     process = _spawn(command, cwd, log, mark)
     BACKGROUND.append(process)
-    with contextlib.suppress(RuntimeError):  # no thread is to be had: the next call reaps it
+    try:
         threading.Thread(target=_see_off, args=(process,), daemon=True).start()
+    except RuntimeError:
+        pass  # no thread is to be had: the next call reaps it
     return text_result(
         f"Started in the background: pid {process.pid}, output in {log}. "
         f"Read that file for its output; end it with: kill -- -{process.pid}",
@@ -136,8 +142,10 @@ def reap() -> None:
     """Forget background commands that have ended, so that none is left a zombie."""
     for process in list(BACKGROUND):
         if process.poll() is not None:
-            with contextlib.suppress(ValueError):  # another call was faster
+            try:
                 BACKGROUND.remove(process)
+            except ValueError:
+                pass  # another call was faster
 
 
 def _see_off(process: subprocess.Popen[bytes]) -> None:
@@ -267,8 +275,7 @@ def _answer(output: BinaryIO, log: str, status: int, limit: float | None) -> Too
     if cut:
         shown += f"\n(output of {size} bytes kept whole in {log})"
     else:
-        with contextlib.suppress(OSError):
-            os.unlink(log)
+        remove_quietly(log)
     code = 128 - status if status < 0 else status
     if limit is not None:
         shown = f"Timed out after {limit:g} s and was ended\n{shown}"

@@ -6,14 +6,18 @@ import os
 import selectors
 import subprocess
 import time
-from dataclasses import dataclass
-from typing import IO
+
+from orchestrator_tools.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 BLOCK = 256 * 1024
 ERRORS_LIMIT = 64 * 1024
 
 
-@dataclass(frozen=True)
+@frozen
 class Ended:
     """How a program ended, and what it printed within its bounds.
 
@@ -33,7 +37,7 @@ class Ended:
     stopped: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Bounds:
     """What a program may take.
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import binascii
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+
+from orchestrator_tools.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Literal
+
+    Block = dict[str, Any]
+    Effect = Literal["none", "repeatable", "any"]
+else:
+    Block, Effect = dict, str
+
 
 LINE_LIMIT = 16 * 1024 * 1024
 """Bytes of one line on the wire; a longer one is refused on either side."""
@@ -26,13 +36,8 @@ IMAGES_LIMIT = 20
 SEEN_LIMIT = 2000
 """Files whose last seen content is remembered; the oldest are forgotten."""
 
-Block = dict[str, Any]
 
-Effect = Literal["none", "repeatable", "any"]
-"""What a tool does to files: nothing; the same again when it is repeated; anything at all."""
-
-
-@dataclass(frozen=True)
+@frozen
 class ToolCall:
     """One call of a tool, as the model asked for it."""
 
@@ -41,7 +46,7 @@ class ToolCall:
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@frozen
 class ToolResult:
     """What a call returned: blocks for the model, details for people."""
 
@@ -56,9 +61,13 @@ class ToolResult:
         return "\n".join(str(block["text"]) for block in self.content if block["type"] == "text")
 
 
-@dataclass(frozen=True)
+@frozen
 class ToolSpec:
-    """What the model is told about a tool."""
+    """What the model is told about a tool.
+
+    Its effect is what it does to files: nothing; the same again when it is repeated; anything at
+    all.
+    """
 
     name: str
     description: str
@@ -66,7 +75,7 @@ class ToolSpec:
     effect: Effect
 
 
-@dataclass(frozen=True)
+@frozen
 class ToolState:
     """What the tools remember from one call to the next; it travels with the calls.
 
@@ -87,7 +96,7 @@ class ToolState:
         return ToolState(cwd=change.cwd or self.cwd, seen=seen)
 
 
-@dataclass(frozen=True)
+@frozen
 class StateChange:
     """What one call changed in the tools' state."""
 

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import threading
-from typing import Any
 
 from orchestrator_tools import children
 from orchestrator_tools.errors import ToolError
@@ -27,6 +26,10 @@ from orchestrator_tools.output import (
     PDF_WHOLE,
     READ_LIMIT,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SITE, PYTHON = "ORCHESTRATE_SITE", "ORCHESTRATE_DECODER_PYTHON"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "decoder.py")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import codecs
 import itertools
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import NotFound, NotUnique, ToolError
 from orchestrator_tools.output import FILE_LIMIT
 from orchestrator_tools.place import Place, read_whole, replace_file
+from orchestrator_tools.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME = "Edit"
 EFFECT = "repeatable"
@@ -24,7 +27,7 @@ COUNTED = 1000
 UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Arguments:
     """What an edit is told."""
 

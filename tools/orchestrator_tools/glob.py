@@ -5,8 +5,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from dataclasses import dataclass, field
-from typing import Any, Callable
 
 from orchestrator_tools import search
 from orchestrator_tools.contract import ToolResult, text_result
@@ -19,16 +17,23 @@ from orchestrator_tools.output import (
     shown_text,
 )
 from orchestrator_tools.place import Place
+from orchestrator_tools.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Fits = Callable[[str], object]
 
 NAME = "Glob"
 EFFECT = "none"
 DESCRIPTION = (
     'Find files by pattern, e.g. "src/**/*.{py,toml}", newest first. Ignored files are left out.'
 )
-Fits = Callable[[str], object]
 
 
-@dataclass(frozen=True)
+@frozen
 class Arguments:
     """What is looked for by name."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 
 from orchestrator_tools import search
 from orchestrator_tools.children import Ended
@@ -22,6 +21,12 @@ from orchestrator_tools.output import (
     shown_text,
 )
 from orchestrator_tools.place import Place
+from orchestrator_tools.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Line = tuple[bytes, "bytes | None"]
+    """A path and the rest of a line; no rest is a mark between places."""
 
 NAME = "Grep"
 EFFECT = "none"
@@ -36,11 +41,8 @@ BINARY = b": binary file matches"
 FILE = b"\0"
 """Stands for the rest of the line where only files are listed."""
 
-Line = tuple[bytes, "bytes | None"]
-"""A path and the rest of a line; no rest is a mark between places."""
 
-
-@dataclass(frozen=True)
+@frozen
 class Arguments:
     """What is looked for by content."""
 

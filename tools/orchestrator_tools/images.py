@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
 
 from orchestrator_tools.contract import Block, ToolResult
 from orchestrator_tools.errors import ToolError
 from orchestrator_tools.output import IMAGE_BYTES, IMAGE_PIXELS, IMAGE_SIDE
+from orchestrator_tools.values import frozen
 
 TAKEN = ("image/png", "image/jpeg", "image/gif", "image/webp")
 """What the Messages API takes; anything else is converted."""
@@ -17,7 +17,7 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Values of one pixel, by a PNG's colour type."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Picture:
     """What an image says of itself at its beginning; 0 where that does not tell its size."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from orchestrator_tools.errors import ToolError
 from orchestrator_tools.snapshot import remove_locks, run_git, try_git
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MOST_CONFLICTS = 200
 """Files that are named; there may be more."""

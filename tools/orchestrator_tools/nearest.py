@@ -7,9 +7,15 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from typing import Callable, NamedTuple
 
 from orchestrator_tools.output import DIFFERENCE_LINES, fit_lines, number_lines
+from orchestrator_tools.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Change = Callable[[str], str]
 
 BYTES_COMPARED = 2 * 1024 * 1024
 LINES_COMPARED = 40_000
@@ -18,8 +24,6 @@ WORK_LIMIT = 20_000_000
 """Pairs of characters that a comparison of lines by likeness may look at."""
 LIKENESS = 0.6
 WIDTH = 300
-
-Change = Callable[[str], str]
 
 QUOTES = str.maketrans(
     dict.fromkeys('"`\u2018\u2019\u201a\u201b\u2032\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb', "'")
@@ -66,7 +70,8 @@ SPELLINGS: dict[str, Change] = {
 """What models do to a text that they copy, and how to take it back."""
 
 
-class Found(NamedTuple):
+@frozen
+class Found:
     """A place in a file: its first line, counted from 0, the number of lines, and what differs."""
 
     at: int

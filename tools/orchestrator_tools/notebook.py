@@ -6,7 +6,6 @@ import binascii
 import json
 import re
 import time
-from typing import Any
 
 from orchestrator_tools import images
 from orchestrator_tools.contract import Block, ToolResult
@@ -22,6 +21,10 @@ from orchestrator_tools.output import (
     head_and_tail,
     shown_text,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.")
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")

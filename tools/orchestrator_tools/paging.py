@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 from orchestrator_tools.output import LINE_LIMIT, READ_LIMIT, cut_line, cut_note, line_cost
+from orchestrator_tools.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 QUICK = 1024 * 1024
 """Bytes of a text that is split into lines whole; a larger one is walked through in blocks."""
@@ -15,7 +18,7 @@ MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Page:
     """Some lines of a text.
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Callable
 
 try:
     # hashlib loads all of OpenSSL: a megabyte, in every sandbox.
@@ -20,6 +16,10 @@ from orchestrator_tools.errors import Changed, NotFound, ToolError
 from orchestrator_tools.output import FILE_LIMIT
 from orchestrator_tools.recall import Recall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
@@ -29,20 +29,34 @@ KINDS = (
 )
 
 
-@dataclass
 class Place:
-    """The folders of one call, what the agent has seen so far, and what this call adds."""
+    """The folders of one call, what the agent has seen so far, and what this call adds.
 
-    workspace: str
-    cwd: str
-    scratch: str
-    rg: str
-    seen: Mapping[str, str]
-    new_cwd: str | None = None
-    newly_seen: dict[str, str] = field(default_factory=dict)
-    show: Callable[[str], None] | None = None
-    """Shows output while a command still runs; None where nobody looks."""
-    recall: Recall = field(default_factory=Recall)
+    Attributes:
+        new_cwd: where a command has gone, if it has.
+        newly_seen: fingerprints of the files that this call has seen.
+        show: shows output while a command still runs; None where nobody looks.
+    """
+
+    def __init__(
+        self,
+        workspace: str,
+        cwd: str,
+        scratch: str,
+        rg: str,
+        seen: Mapping[str, str],
+        *,
+        recall: Recall | None = None,
+    ) -> None:
+        self.workspace = workspace
+        self.cwd = cwd
+        self.scratch = scratch
+        self.rg = rg
+        self.seen = seen
+        self.recall = recall if recall is not None else Recall()
+        self.new_cwd: str | None = None
+        self.newly_seen: dict[str, str] = {}
+        self.show: Callable[[str], None] | None = None
 
     def path(self, given: str) -> str:
         """Return the absolute path of what the model named; relative ones start at the cwd."""
@@ -207,13 +221,13 @@ def replace_file(
         if not (new and _put_new(temporary, target)):
             os.replace(temporary, target)
     except FileExistsError:
-        _remove_quietly(temporary)
+        remove_quietly(temporary)
         raise Changed(f"{path} was made by something else just now; Read it first") from None
     except OSError as error:
-        _remove_quietly(temporary)
+        remove_quietly(temporary)
         raise ToolError(f"cannot write {path}: {error.strerror}") from None
     except Changed:
-        _remove_quietly(temporary)
+        remove_quietly(temporary)
         raise
 
 
@@ -240,10 +254,13 @@ def _put_new(temporary: str, target: str) -> bool:
         raise
     except OSError:
         return False  # a file system without hard links
-    _remove_quietly(temporary)
+    remove_quietly(temporary)
     return True
 
 
-def _remove_quietly(path: str) -> None:
-    with contextlib.suppress(OSError):
+def remove_quietly(path: str) -> None:
+    """Remove a file where that can be done; nothing depends on it."""
+    try:
         os.unlink(path)
+    except OSError:
+        return

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Callable
 
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import ToolError
@@ -19,6 +16,13 @@ from orchestrator_tools.output import (
 )
 from orchestrator_tools.paging import MARKS, Page, page_of, page_of_blocks
 from orchestrator_tools.place import Place, open_regular, read_bounded
+from orchestrator_tools.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Show = Callable[[bytes], "ToolResult | None"]
 
 NAME = "Read"
 EFFECT = "none"
@@ -36,7 +40,7 @@ SIGNS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*
 PDF_SIGN = b"%PDF-"
 
 
-@dataclass(frozen=True)
+@frozen
 class Arguments:
     """What is read."""
 
@@ -46,9 +50,6 @@ class Arguments:
     pages: str | None = field(
         default=None, metadata={"doc": 'Pages of a PDF, e.g. "1-5"; at most 20'}
     )
-
-
-Show = Callable[[bytes], "ToolResult | None"]
 
 
 def run(arguments: Arguments, place: Place) -> ToolResult:

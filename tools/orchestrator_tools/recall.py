@@ -7,7 +7,6 @@ only says that a file has changed.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
 from orchestrator_tools.output import RECALL_LIMIT
 
@@ -18,7 +17,7 @@ class Recall:
     def __init__(self, limit: int = RECALL_LIMIT) -> None:
         self._limit = limit
         self._size = 0
-        self._contents: OrderedDict[str, bytes] = OrderedDict()
+        self._contents: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
     def keep(self, fingerprint: str, data: bytes) -> None:
@@ -30,13 +29,12 @@ class Recall:
             self._size += len(data) - len(known or b"")
             self._contents[fingerprint] = data
             while self._size > self._limit:
-                _, oldest = self._contents.popitem(last=False)
-                self._size -= len(oldest)
+                self._size -= len(self._contents.pop(next(iter(self._contents))))
 
     def of(self, fingerprint: str) -> bytes | None:
         """Return a content, if it is still kept."""
         with self._lock:
-            data = self._contents.get(fingerprint)
+            data = self._contents.pop(fingerprint, None)
             if data is not None:
-                self._contents.move_to_end(fingerprint)
+                self._contents[fingerprint] = data  # the latest
             return data

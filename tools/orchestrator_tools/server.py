@@ -8,15 +8,12 @@ sends writes one after the other.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
 import threading
-from functools import partial
-from typing import Any, BinaryIO, Callable
 
-from orchestrator_tools import bash, table
+from orchestrator_tools import table
 from orchestrator_tools.contract import (
     LINE_LIMIT,
     ToolResult,
@@ -29,7 +26,15 @@ from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.place import Place
 from orchestrator_tools.recall import Recall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, BinaryIO
+
 PR_SET_DUMPABLE = 4
+
+FAULTS = (OSError, ValueError, TypeError, AttributeError, MemoryError, ImportError)
+"""What a tool may meet on a machine that is short of everything; a call ends with it, no more."""
 
 
 class Server:
@@ -84,8 +89,10 @@ class Server:
 
     def _begin_another(self) -> None:
         """Start a thread that reads on; where none is to be had, the next message waits."""
-        with contextlib.suppress(RuntimeError):
+        try:
             threading.Thread(target=self._take_turns, daemon=True).start()
+        except RuntimeError:
+            return
 
     def _next(self) -> dict[str, Any] | None:
         """Return the next message; None at the end of the input."""
@@ -129,10 +136,9 @@ class Server:
             self._answers.flush()
 
     def _call(self, message: dict[str, Any]) -> dict[str, Any]:
-        bash.reap()
         place = self._place(message)
         if message.get("live") is True:
-            place.show = partial(self._show, _number(message))
+            place.show = lambda text: self._show(_number(message), text)
         result = self._result(str(message.get("tool")), message.get("arguments") or {}, place)
         return result_to_wire(result, place.change())
 
@@ -157,7 +163,7 @@ class Server:
     def _redo(self, message: dict[str, Any]) -> dict[str, Any]:
         """Repeat a Write or Edit on files that were put back, unless its effect is there."""
         tool, arguments = str(message.get("tool")), message.get("arguments") or {}
-        if getattr(table.TOOLS.get(tool), "EFFECT", "") != "repeatable":
+        if tool not in table.ROOMS or table.load(tool).EFFECT != "repeatable":
             raise ToolError(f"{tool} cannot be repeated")
         place = self._place(message)
         path = os.path.realpath(place.path(str(arguments.get("file_path"))))
@@ -173,7 +179,7 @@ class Server:
             return text_result(str(Exhausted()), is_error=True, kind=Exhausted.__name__)
         except ToolError as error:
             return text_result(str(error), is_error=True, kind=type(error).__name__)
-        except (OSError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        except FAULTS as error:
             return text_result(f"{tool} failed: {error}", is_error=True, kind=type(error).__name__)
 
     def _snapshot(self, message: dict[str, Any]) -> dict[str, Any]:

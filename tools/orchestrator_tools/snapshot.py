@@ -16,9 +16,12 @@ import re
 import shutil
 import stat
 import subprocess
-from typing import Any
 
 from orchestrator_tools.errors import ToolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OURS = "orchestrate"
 KEPT_OUT = {"objects", "config", "hooks", "info", "description", OURS}

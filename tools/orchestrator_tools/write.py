@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 from orchestrator_tools.contract import ToolResult, text_result
 from orchestrator_tools.errors import Changed, ToolError
 from orchestrator_tools.place import Place, read_whole, replace_file
+from orchestrator_tools.values import field, frozen
 
 NAME = "Write"
 EFFECT = "repeatable"
@@ -17,7 +17,7 @@ DESCRIPTION = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Arguments:
     """What is written."""
 
