@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from orchestrator.errors import WorkspaceError
+from orchestrator.objects import FULL_ID
 from orchestrator.repository import Repository
 from orchestrator.snapshots import operation
-from orchestrator.toolserver import ToolServer
+from orchestrator.toolserver import ServerGone, ToolServer
 from orchestrator.values import frozen
 from orchestrator.workspaces import Workspace
+from orchestrator_tools.contract import PACK_PART
 
 NAMED_MOST = 200
 PATH_LIMIT = 4096
 """Files in conflict that are taken up, and characters of a path; they are told from inside."""
+
+PATIENCE_S = 600.0
+"""Seconds that packing may take; the first commits of a large repository need some minutes."""
+ERRORS_LIMIT = 500
+FAILED = "git pack-objects failed inside"
 
 
 @frozen
@@ -88,7 +98,6 @@ class Collector:
         await self._server.stop()
         said = await operation(self._server, {"op": "commit", "message": message})
         kept = await operation(self._server, {"op": "snapshot", "turn": turn})
-        await self._server.stop()
         head = str(said.get("head"))
         commit = await self._bring_out(head)
         notes = []
@@ -113,10 +122,10 @@ class Collector:
         asked: dict[str, object] = {"op": "merge", "commit": commit, "base": base}
         said = await operation(self._server, {**asked, "message": message})
         kept = await operation(self._server, {"op": "snapshot", "turn": turn})
-        await self._server.stop()
         conflicts = tuple(str(one)[:PATH_LIMIT] for one in said.get("conflicts") or ())
-        head = str(said.get("head"))
-        merged = "" if conflicts else await self._bring_out(head, base)
+        if conflicts:
+            await self._server.stop()
+        merged = "" if conflicts else await self._bring_out(str(said.get("head")), base)
         if merged and not await self._descends(merged, commit, base):
             raise WorkspaceError("what came out of the merge does not hold both sides of it")
         return MergedWork(merged, str(kept["snapshot"]), conflicts[:NAMED_MOST])
@@ -128,15 +137,59 @@ class Collector:
         return True
 
     async def _bring_out(self, head: str, *merged: str) -> str:
+        """Take in what a commit adds; nothing runs inside any more when its pack is looked at."""
         base, limit = self._workspace.base, self._pack_limit
         if head == base:
+            await self._server.stop()
             return base
+        if not FULL_ID.fullmatch(head):
+            raise WorkspaceError("the workspace names no commit")
         pack = self._workspace.folder / "collected.pack"
         try:
-            known = (*self._merged(), *merged)
-            await self._workspace.pack(head, pack, limit=limit, without=known)
+            try:
+                with anyio.fail_after(PATIENCE_S):
+                    await self._pack(pack, head, (base, *self._merged(), *merged))
+            except TimeoutError:
+                raise WorkspaceError(f"{FAILED}: it took over {PATIENCE_S:g} s") from None
+            finally:
+                await self._server.stop()
             return await anyio.to_thread.run_sync(
                 lambda: self._repository.import_pack(pack, base=base, head=head, limit=limit)
             )
         finally:
             pack.unlink(missing_ok=True)
+
+    async def _pack(self, target: Path, head: str, known: Sequence[str]) -> None:
+        """Write what a commit adds to known ones into a file, as it is told from inside."""
+        asked: dict[str, object] = {"op": "pack", "head": head, "without": list(known)}
+        with target.open("wb") as file:
+            more = True
+            while more:
+                data, more = await self._part(asked)
+                if file.tell() + len(data) > self._pack_limit:
+                    raise WorkspaceError(
+                        f"the agent's commits are larger than {self._pack_limit // 1024**2} MB",
+                        hint="raise workspace.pack_limit_mb if that is right",
+                    )
+                file.write(data)
+                asked = {"op": "packed"}
+
+    async def _part(self, asked: dict[str, object]) -> tuple[bytes, bool]:
+        try:
+            answer = await self._server.ask(asked, seconds=PATIENCE_S)
+        except ServerGone as gone:
+            raise WorkspaceError(f"{FAILED}: {gone}") from None
+        if "error" in answer:
+            raise WorkspaceError(f"{FAILED}: {str(answer['error'])[-ERRORS_LIMIT:]}")
+        data, more = _decoded(answer.get("data")), answer.get("more") is True
+        # Only the last part may be small: what trickles would keep the host busy for long.
+        if data is None or len(data) > PACK_PART or (more and len(data) < PACK_PART):
+            raise WorkspaceError(f"{FAILED}: what was told is no part of a pack")
+        return data, more
+
+
+def _decoded(data: object) -> bytes | None:
+    try:
+        return binascii.a2b_base64(data, strict_mode=True) if isinstance(data, str) else None
+    except ValueError:
+        return None

@@ -1,4 +1,4 @@
-"""Git that runs inside a workspace: a pack comes out, a checkout for the gates is made.
+"""Git that runs inside a workspace on its own: a checkout for the gates is made.
 
 What it says comes from inside: it is bounded in size and in time.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import anyio
 
@@ -36,25 +35,6 @@ class GitInside:
         self._spec = spec
         self._work = work
 
-    async def pack(self, revisions: bytes, target: Path, *, limit: int) -> None:
-        """Write a thin pack of revisions into a file.
-
-        Raises:
-            WorkspaceError: it failed, took too long, or is larger than ``limit`` bytes.
-        """
-        argv = ["pack-objects", "--revs", "--thin", "--stdout", "-q"]
-        with target.open("wb") as file:
-
-            def take(chunk: bytes) -> None:
-                if file.tell() + len(chunk) > limit:
-                    raise WorkspaceError(
-                        f"the agent's commits are larger than {limit // 1024**2} MB",
-                        hint="raise workspace.pack_limit_mb if that is right",
-                    )
-                file.write(chunk)
-
-            await self._run("git pack-objects failed inside", argv, revisions, take)
-
     async def check_out(self, commit: str) -> None:
         """Fill the empty work tree with a commit.
 
@@ -62,7 +42,7 @@ class GitInside:
             WorkspaceError: it failed, or took too long.
         """
         argv = ["read-tree", "--reset", "-u", commit]
-        await self._run("the checkout for the gates failed", argv, b"", lambda _: None)
+        await self._run("the checkout for the gates failed", argv, b"")
 
     async def take(self, commit: str, paths: Sequence[str]) -> None:
         """Make files of a fresh checkout as they are in another commit.
@@ -77,14 +57,13 @@ class GitInside:
         argv = ["--literal-pathspecs", "restore", f"--source={commit}", "--staged", "--worktree"]
         argv += ["--pathspec-from-file=-", "--pathspec-file-nul"]
         given = b"\0".join(map(os.fsencode, paths))
-        failed = "files of another commit could not be put in place"
-        await self._run(failed, argv, given, lambda _: None)
+        await self._run("files of another commit could not be put in place", argv, given)
 
-    async def _run(self, failed: str, argv: Sequence[str], given: bytes, take: Take) -> None:
+    async def _run(self, failed: str, argv: Sequence[str], given: bytes) -> None:
         process = await self._sandbox.start(["git", "-C", self._work, *argv], self._spec)
         try:
             with anyio.fail_after(PATIENCE_S):
-                status, said = await _to_its_end(process, given, take)
+                status, said = await _to_its_end(process, given)
         except TimeoutError:
             raise WorkspaceError(f"{failed}: it took over {PATIENCE_S:g} s") from None
         finally:
@@ -93,7 +72,7 @@ class GitInside:
             raise WorkspaceError(f"{failed}: {said}")
 
 
-async def _to_its_end(process: SandboxProcess, given: bytes, take: Take) -> tuple[int, str]:
+async def _to_its_end(process: SandboxProcess, given: bytes) -> tuple[int, str]:
     """Serve all three streams side by side, so that none of them can hold up the others."""
     said = bytearray()
 
@@ -104,7 +83,7 @@ async def _to_its_end(process: SandboxProcess, given: bytes, take: Take) -> tupl
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_feed, process, given)
-            tasks.start_soon(_each, process.stdout, take)
+            tasks.start_soon(_each, process.stdout, lambda _: None)
             tasks.start_soon(_each, process.stderr, note)
     except BaseExceptionGroup as group:
         raise only(group) from None

@@ -1,4 +1,4 @@
-"""A private git directory and work tree for one run, and the pack that comes out of it.
+"""A private git directory and work tree for one run.
 
 The agent's git directory borrows the repository's objects read-only. No ref, config, hook, index
 or lock of the user's repository is writable from it, and no two runs share anything.
@@ -367,20 +367,7 @@ class Workspace:
         ]
         return mounts
 
-    # -- what comes out --------------------------------------------------------------------
-
-    async def pack(
-        self, head: str, target: Path, *, limit: int, without: Sequence[str] = ()
-    ) -> None:
-        """Write the objects that ``head`` adds to the base, and to some other commits, into a file.
-
-        Raises:
-            WorkspaceError: git inside fails or takes too long, or the pack is larger than
-                ``limit`` bytes.
-        """
-        known = "".join(f"^{one}\n" for one in dict.fromkeys((self.base, *without)))
-        revisions = f"{head}\n{known}".encode()
-        await self._git_inside().pack(revisions, target, limit=limit)
+    # -- the gates' checkout ---------------------------------------------------------------
 
     async def check_out_inside(self, commit: str) -> None:
         """Fill an empty work tree by a git that runs inside.

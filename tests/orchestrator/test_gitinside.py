@@ -54,26 +54,26 @@ def inside(script: str) -> GitInside:
     return GitInside(Instead(script), SPEC, "/workspace")
 
 
-async def test_what_git_writes_is_the_pack(tmp_path: Path) -> None:
-    """The revisions go in, and what comes out is in the file."""
-    await inside("echo made of; cat").pack(b"abc\n", tmp_path / "pack", limit=100)
-    assert (tmp_path / "pack").read_bytes() == b"made of\nabc\n"
+async def test_paths_are_given_to_git() -> None:
+    """What git is to work on comes in whole, and what it prints is passed over."""
+    script = "cmp - <(printf 'a\\0b c') || exit 7; head -c 4000000 /dev/zero"
+    await inside(script).take("a" * 40, ["a", "b c"])
+    with pytest.raises(WorkspaceError, match="could not be put in place"):
+        await inside(script).take("a" * 40, ["a", "b"])
 
 
-async def test_a_flood_of_complaints_holds_nothing_up(tmp_path: Path) -> None:
-    """More on stderr than a pipe holds is read beside the pack, and only its end is kept."""
+async def test_a_flood_of_complaints_holds_nothing_up() -> None:
+    """More on stderr than a pipe holds is read beside the rest, and only its end is kept."""
     script = "head -c 4000000 /dev/zero | tr '\\0' x >&2; cat; echo the reason >&2; exit 3"
     with anyio.fail_after(60), pytest.raises(WorkspaceError) as refused:
-        await inside(script).pack(b"abc\n", tmp_path / "pack", limit=100)
+        await inside(script).take("a" * 40, ["a"])
     assert str(refused.value).endswith("the reason") and len(str(refused.value)) < 700
 
 
-async def test_input_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
+async def test_input_that_nobody_reads_holds_nothing_up() -> None:
     """A process that ends without reading gives its own error, not a broken pipe."""
     with pytest.raises(WorkspaceError, match="no such thing"):
-        await inside("echo no such thing >&2; exit 1").pack(
-            b"x" * 10_000_000, tmp_path / "pack", limit=100
-        )
+        await inside("echo no such thing >&2; exit 1").take("a" * 40, ["x" * 10_000_000])
 
 
 @pytest.mark.parametrize("script", ["exec sleep 1000", "exec yes", "exec yes >&2"])
@@ -84,10 +84,3 @@ async def test_what_never_ends_is_ended(script: str, monkeypatch: pytest.MonkeyP
     with anyio.fail_after(60), pytest.raises(WorkspaceError, match=r"took over 0\.2 s"):
         await GitInside(sandbox, SPEC, "/workspace").check_out("a" * 40)
     assert not Path(f"/proc/{sandbox.ended[0]}").exists()
-
-
-async def test_a_pack_that_never_ends_stops_at_its_limit(tmp_path: Path) -> None:
-    """No more than the limit is ever written."""
-    with anyio.fail_after(60), pytest.raises(WorkspaceError, match="larger than 2 MB"):
-        await inside("exec yes").pack(b"", tmp_path / "pack", limit=2 << 20)
-    assert (tmp_path / "pack").stat().st_size <= 2 << 20

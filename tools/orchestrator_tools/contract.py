@@ -21,6 +21,9 @@ else:
 LINE_LIMIT = 16 * 1024 * 1024
 """Bytes of one line on the wire; a longer one is refused on either side."""
 
+PACK_PART = 3 * 256 * 1024
+"""Bytes of one part of a pack, of which only the last may have fewer."""
+
 RESULT_LIMIT = 256 * 1024
 """Characters of text in one result that the host takes; no tool of ours comes near."""
 

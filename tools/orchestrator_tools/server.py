@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
 
+    from orchestrator_tools.packing import Packing
+
 PR_SET_DUMPABLE = 4
 
 FAULTS = (OSError, ValueError, TypeError, AttributeError, MemoryError, ImportError)
@@ -61,7 +63,10 @@ class Server:
             "restore": self._restore,
             "commit": self._commit,
             "merge": self._merge,
+            "pack": self._pack,
+            "packed": self._packed,
         }
+        self._packing: Packing | None = None
 
     def serve(self) -> None:
         """Answer until the input ends; then this process ends, whatever still runs in it."""
@@ -202,6 +207,22 @@ class Server:
 
         commit, base = str(message["commit"]), str(message["base"])
         return merging.merge(self._git, self._workspace, commit, base, str(message["message"]))
+
+    def _pack(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Begin to bring commits out, and return the first part of them."""
+        from orchestrator_tools.packing import Packing
+
+        if self._packing is not None:
+            self._packing.close()
+        head, without = str(message["head"]), [str(one) for one in message["without"]]
+        self._packing = Packing(self._git, self._workspace, head, without)
+        return self._packing.part()
+
+    def _packed(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return the next part of what is being brought out."""
+        if self._packing is None:
+            raise ToolError("nothing is being packed")
+        return self._packing.part()
 
 
 def _number(message: dict[str, Any]) -> str | int | None:

@@ -292,7 +292,8 @@ def _remove(path: str) -> None:
         return
 
 
-def _environment(git: str, workspace: str, index: str | None) -> dict[str, str]:
+def environment(git: str, workspace: str, index: str | None) -> dict[str, str]:
+    """Return what git runs with here: on the private directory, by its own settings alone."""
     environment = dict(os.environ, GIT_DIR=git, GIT_WORK_TREE=workspace, LC_ALL="C")
     # What the agent wrote into its own settings must not hide files from us.
     environment.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1")
@@ -308,7 +309,7 @@ def try_git(
     done = subprocess.run(
         ["git", *arguments],
         cwd=workspace,
-        env=_environment(git, workspace, index),
+        env=environment(git, workspace, index),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -331,7 +332,7 @@ def run_git(git: str, workspace: str, *arguments: str, index: str | None = None)
     done = subprocess.run(
         ["git", *arguments],
         cwd=workspace,
-        env=_environment(git, workspace, index),
+        env=environment(git, workspace, index),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=SECONDS,
