@@ -45,7 +45,7 @@ async def deliver_branch(
                 f"branch {branch} has become something else meanwhile",
                 hint=f"the work is commit {commit}: git branch NAME {commit}",
             )
-        if branch in await anyio.to_thread.run_sync(repository.checked_out):
+        if await anyio.to_thread.run_sync(repository.is_checked_out, branch):
             raise DeliveryRefused(
                 f"branch {branch} is checked out, so it is not moved",
                 hint=f"the work is commit {commit}: git merge {commit}",

@@ -1,16 +1,11 @@
-"""Objects of a repository, read through one git process that stays, and listings that are kept.
-
-A run's end asks for dozens of small things; a git process for each would cost more than the
-things themselves.
-"""
+"""Objects of a repository, read through one git process that stays, and listings that are kept."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import subprocess
 import threading
-import weakref
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import WorkspaceError
-from orchestrator.hostgit import environment
+from orchestrator.standing import NoAnswer, StandingGit
 from orchestrator.values import frozen
 
 AT_ONCE = 64
 """Names that are asked for before the answers are read: they fit a pipe, so nobody waits."""
 CHUNK = 1024 * 1024
-END_S = 5.0
 ENTRIES_KEPT = 60_000
 """Files in all listings that are kept; each takes some 300 bytes."""
 FULL_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -60,9 +54,12 @@ class ObjectReader:
 
     def __init__(self, common: Path) -> None:
         self._common = common
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ending: weakref.finalize[[subprocess.Popen[bytes]], ObjectReader] | None = None
+        self._git = StandingGit(common, "cat-file", "--batch")
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process that answers, if there is one."""
+        return self._git.pid
 
     def read(self, names: Sequence[str], *, largest: int) -> list[Found | None]:
         """Return objects by id or by any name of git's; None for each that is not there.
@@ -74,80 +71,25 @@ class ObjectReader:
         Raises:
             WorkspaceError: git does not answer.
         """
-        with self._lock:
-            found: list[Found | None] = []
-            for at in range(0, len(names), AT_ONCE):
-                found += self._some(names[at : at + AT_ONCE], largest)
-            return found
+        found: list[Found | None] = []
+        for at in range(0, len(names), AT_ONCE):
+            found += self._some(names[at : at + AT_ONCE], largest)
+        return found
 
     def close(self) -> None:
         """End the process; the next question starts another."""
-        with self._lock:
-            self._end()
-
-    def _end(self) -> None:
-        if self._ending is not None:
-            self._ending()
-        self._process = self._ending = None
+        self._git.close()
 
     def _some(self, names: Sequence[str], largest: int) -> list[Found | None]:
         """Ask for a few; a process that somebody has ended is started anew, once."""
-        try:
-            return self._asked(names, largest)
-        except (OSError, EOFError):
-            self._end()
-        try:
-            return self._asked(names, largest)
-        except (OSError, EOFError):
-            self._end()
-            raise WorkspaceError(
-                f"git does not read objects of {self._common}", hint="run: git fsck"
-            ) from None
-
-    def _asked(self, names: Sequence[str], largest: int) -> list[Found | None]:
-        process = self._running()
-        if process.stdin is None or process.stdout is None:
-            raise EOFError
         # A name of two lines would be two questions; no object has one.
         lines = [os.fsencode(name if "\n" not in name else "-") + b"\n" for name in names]
-        process.stdin.write(b"".join(lines))
-        process.stdin.flush()
-        return [_next(process.stdout, largest) for _ in names]
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self._end()
-            try:
-                self._process = subprocess.Popen(
-                    ["git", "cat-file", "--batch"],
-                    cwd=self._common,
-                    env=environment(GIT_DIR=str(self._common)),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,  # a Ctrl-C in the terminal is not meant for it
+        for _ in range(2):
+            with contextlib.suppress(NoAnswer):
+                return self._git.ask(
+                    b"".join(lines), lambda output: [_next(output, largest) for _ in names]
                 )
-            except FileNotFoundError:
-                raise WorkspaceError(
-                    "git is not installed", hint="install git 2.31 or newer"
-                ) from None
-            self._ending = weakref.finalize(self, _end_process, self._process)
-        return self._process
-
-
-def _end_process(process: subprocess.Popen[bytes]) -> None:
-    """Let a process end by the end of its input."""
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            try:
-                stream.close()
-            except OSError:
-                continue
-    try:
-        process.wait(END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        raise WorkspaceError(f"git does not read objects of {self._common}", hint="run: git fsck")
 
 
 def _next(output: IO[bytes], largest: int) -> Found | None:

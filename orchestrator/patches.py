@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from orchestrator.comparing import AS_IT_IS, AS_PLAIN
 from orchestrator.hostgit import environment, run_git
 from orchestrator.records import FileChange
 from orchestrator.repository import Repository
@@ -17,22 +18,6 @@ LINES_LIMIT = 8 * 1024 * 1024
 COMMITS_LIMIT = 300
 """Commits above which a history is not read."""
 
-AS_IT_IS = (
-    "--no-renames",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--no-color",
-    # Neither attributes nor a byte in a file decide whether its lines are seen.
-    "--text",
-    "--full-index",
-    "--ignore-submodules=none",
-    "--diff-algorithm=myers",
-)
-SETTINGS = {
-    "diff.suppressBlankEmpty": "false",
-    "diff.noprefix": "false",
-    "diff.orderFile": "",
-}
 HUNK = re.compile(rb"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 STATES: dict[bytes, Literal["added", "changed", "removed"]] = {b"A": "added", b"D": "removed"}
 
@@ -48,14 +33,7 @@ def read_changes(repository: Repository, base: str, commit: str) -> list[FileCha
     Raises:
         WorkspaceError: git cannot tell.
     """
-    env = environment(SETTINGS, GIT_DIR=str(repository.common))
-    asked = ["diff-tree", "-r", *AS_IT_IS]
-    end = [base, commit, "--"]
-    raw = run_git([*asked, "--raw", "-z", *end], cwd=repository.common, env=env).stdout
-    entries = list(_entries(raw))
-    if not entries:
-        return []
-    patch = run_git([*asked, "-p", "-U0", *end], cwd=repository.common, env=env).stdout
+    entries, patch = _told(repository.patch(base, commit))
     parts = _parts(patch)
     # A file whose kind changes has two parts, removed and added, for its one entry.
     found = []
@@ -85,10 +63,7 @@ def read_history(
     Raises:
         WorkspaceError: git cannot tell.
     """
-    env = environment(SETTINGS, GIT_DIR=str(repository.common))
-    asked = ["rev-list", "--parents", f"--max-count={COMMITS_LIMIT + 1}", commit, f"^{base}", "--"]
-    told = run_git(asked, cwd=repository.common, env=env).stdout.decode()
-    rows = [line.split() for line in told.splitlines()]
+    rows = _commits(repository, base, commit)
     if len(rows) > COMMITS_LIMIT:
         return None
     if [row[1:] for row in rows] == [[base]]:
@@ -96,14 +71,28 @@ def read_history(
     found: list[FileChange] = []
     for sha, *parents in rows:
         # What a merge brings from either side is not its own: only what differs from both is.
-        sides = [read_changes(repository, parent, sha) for parent in parents or [_nothing(env)]]
+        others = parents or [_nothing(repository)]
+        sides = [read_changes(repository, other, sha) for other in others]
         found += _in_all(sides)
     return found
 
 
-def _nothing(env: dict[str, str]) -> str:
+def _commits(repository: Repository, base: str, commit: str) -> list[list[str]]:
+    """Return commits that are not the base's, newest first, each with its parents after it."""
+    line = repository.line(commit, base)
+    if line is not None:
+        return [[one, older] for one, older in zip(line, [*line[1:], base], strict=True)]
+    env = environment(GIT_DIR=str(repository.common))
+    asked = ["rev-list", "--parents", f"--max-count={COMMITS_LIMIT + 1}", commit, f"^{base}", "--"]
+    told = run_git(asked, cwd=repository.common, env=env).stdout.decode()
+    return [line.split() for line in told.splitlines()]
+
+
+def _nothing(repository: Repository) -> str:
     """Return the empty tree, which a first commit is compared with."""
-    made = run_git(["hash-object", "-t", "tree", "-w", "--stdin"], cwd="/", env=env, stdin=b"")
+    env = environment(GIT_DIR=str(repository.common))
+    asked = ["hash-object", "-t", "tree", "-w", "--stdin"]
+    made = run_git(asked, cwd=repository.common, env=env, stdin=b"")
     return made.stdout.decode().strip()
 
 
@@ -125,12 +114,18 @@ def _kind(mode: str) -> str:
     return mode[:2]
 
 
-def _entries(raw: bytes) -> Iterator[tuple[str, str, bytes, str]]:
-    words = iter(raw.split(b"\0"))
-    for about in words:
-        if about.startswith(b":"):
-            old_mode, mode, _, _, state = about[1:].split(b" ")
-            yield old_mode.decode(), mode.decode(), state[:1], os.fsdecode(next(words))
+def _told(told: bytes) -> tuple[list[tuple[str, str, bytes, str]], bytes]:
+    """Return modes, state and path of each file, and the patch after them."""
+    found = []
+    at = 0
+    while told.startswith(b":", at):
+        middle = told.index(b"\0", at)
+        end = told.index(b"\0", middle + 1)
+        old_mode, mode, _, _, state = told[at + 1 : middle].split(b" ")
+        path = os.fsdecode(told[middle + 1 : end])
+        found.append((old_mode.decode(), mode.decode(), state[:1], path))
+        at = end + 1
+    return found, told[at:].removeprefix(b"\0")
 
 
 def _parts(patch: bytes) -> Iterator[bytes]:
@@ -186,7 +181,7 @@ def read_patch(repository: Repository, base: str, commit: str) -> list[tuple[str
     Raises:
         WorkspaceError: git cannot tell.
     """
-    env = environment(SETTINGS, GIT_DIR=str(repository.common))
+    env = environment(AS_PLAIN, GIT_DIR=str(repository.common))
     asked = ["diff-tree", "-r", "-p", "-U8", *AS_IT_IS, base, commit, "--"]
     patch = run_git(asked, cwd=repository.common, env=env).stdout
     found = []

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
+from orchestrator.ancestry import Ancestry
+from orchestrator.comparing import AS_PLAIN, COUNTED, PATCHED, Comparing
 from orchestrator.errors import RepositoryRefused, WorkspaceError
-from orchestrator.hostgit import environment, path_list, run_git
+from orchestrator.hostgit import environment, run_git
 from orchestrator.objects import FULL_ID, Entry, Found, Listings, ObjectReader
+from orchestrator.quarantine import take_in
 from orchestrator.records import DiffStat
+from orchestrator.refs import Refs
+from orchestrator.together import Together
+from orchestrator.trees import Trees
 from orchestrator.values import frozen
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 PLAIN_BRANCH = re.compile(r"feature/[A-Za-z0-9_]+(?:-[a-z0-9]+)*")
 """Names of this form are valid refs whatever they hold; only others have to be asked about."""
+HEADS = "refs/heads/"
 BLOB_LIMIT = 4 * 1024 * 1024
 
 
@@ -59,11 +64,18 @@ class Repository:
         self.id = str(located.common)
         self._objects = ObjectReader(located.common)
         self._listings = Listings()
+        self._trees = Trees(self._objects)
+        self._ancestry = Ancestry(located.common, self._objects)
+        self._refs = Refs(located.common)
+        self._patches = Comparing(located.common, *PATCHED, settings=AS_PLAIN)
+        self._counts = Comparing(located.common, *COUNTED)
+        self._dirty = Together(self._look)
         self._command: Git | None = None
 
     def close(self) -> None:
         """End what was started to read objects; it starts again when it is needed."""
-        self._objects.close()
+        for one in (self._objects, self._refs, self._patches, self._counts):
+            one.close()
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -99,6 +111,11 @@ class Repository:
         known = self._listings.find(commit, paths)
         if known is not None:
             return known
+        told = self._trees.files(commit, paths) if FULL_ID.fullmatch(commit) else None
+        if told is not None:
+            if not paths:
+                self._listings.keep(commit, (), told)
+            return told
         output = self._git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths).stdout
         found: dict[str, Entry] = {}
         for entry in output.split(b"\0"):
@@ -123,6 +140,9 @@ class Repository:
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Tell whether one commit is reachable from another."""
+        known = self._ancestry.holds(newer, older)
+        if known is not None:
+            return known
         done = self._git("merge-base", "--is-ancestor", older, newer, check=False)
         return done.returncode == 0
 
@@ -133,6 +153,9 @@ class Repository:
 
     def is_dirty(self) -> bool:
         """Tell whether the checkout has changes that are not committed."""
+        return self.top is not None and self._dirty.answer()
+
+    def _look(self) -> bool:
         if self.top is None:
             return False
         asked = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"]
@@ -172,30 +195,49 @@ class Repository:
 
     def diff_stat(self, base: str, commit: str) -> DiffStat:
         """Count what a commit changes against another."""
-        output = self._counting().execute(
-            [
-                "git",
-                "diff",
-                "--numstat",
-                "-z",
-                "--no-renames",
-                "--no-ext-diff",
-                "--no-textconv",
-                base,
-                commit,
-                "--",
-            ],
-            env=environment(GIT_DIR=str(self.common)),
-            strip_newline_in_stdout=False,
-        )
+        output = self._between(self._counts, base, commit)
+        if output is None:
+            asked = ["git", "diff-tree", *COUNTED, base, commit, "--"]
+            env = environment(GIT_DIR=str(self.common))
+            output = self._counting().execute(asked, env=env, stdout_as_string=False)
         files = added = removed = 0
-        for entry in str(output).split("\0"):
-            words = entry.strip("\n").split("\t", 2)
+        for entry in output.split(b"\0"):
+            words = entry.split(b"\t", 2)
             if len(words) == 3:
                 files += 1
                 added += int(words[0]) if words[0].isdigit() else 0
                 removed += int(words[1]) if words[1].isdigit() else 0
         return DiffStat(files=files, added=added, removed=removed)
+
+    def patch(self, base: str, commit: str) -> bytes:
+        """Return what a commit changes against another: ``--raw`` with NULs, a NUL, a patch.
+
+        Args:
+            base: the commit or tree before.
+            commit: the commit or tree after.
+
+        Raises:
+            WorkspaceError: git cannot tell.
+        """
+        told = self._between(self._patches, base, commit)
+        if told is not None:
+            return told
+        env = environment(AS_PLAIN, GIT_DIR=str(self.common))
+        asked = ["diff-tree", *PATCHED, base, commit, "--"]
+        return run_git(asked, cwd=self.common, env=env).stdout
+
+    def _between(self, comparing: Comparing, one: str, other: str) -> bytes | None:
+        trees = self._objects.read([f"{one}^{{tree}}", f"{other}^{{tree}}"], largest=0)
+        shas = [tree.sha for tree in trees if tree is not None]
+        return comparing.between(*shas) if len(shas) == 2 else None
+
+    def line(self, newest: str, base: str) -> list[str] | None:
+        """Return the commits after a base, newest first, where each is the next one's only parent.
+
+        Returns:
+            None where they do not stand in such a line, or are many: only git tells then.
+        """
+        return self._ancestry.line(newest, base)
 
     def _counting(self) -> Git:
         """Return GitPython's command, which asks for git's version once."""
@@ -236,16 +278,13 @@ class Repository:
         Raises:
             WorkspaceError: it is something else by now, or cannot be written.
         """
-        old = [] if expected is None else [expected or "0" * len(commit)]
-        self._git("update-ref", "--no-deref", "--create-reflog", name, commit, *old)
+        self._refs.set(name, commit, expected=expected)
 
     def delete_refs(self, prefix: str) -> None:
         """Delete all refs below a prefix of ours."""
         if not prefix.startswith("refs/orchestrate/"):
             raise WorkspaceError(f"{prefix} is not ours to delete")
-        listed = self._text("for-each-ref", "--format=delete %(refname)", prefix)
-        if listed:
-            self._git("update-ref", "--stdin", stdin=listed.encode())
+        self._refs.delete(prefix)
 
     def free_branch(self, wanted: str, base: str, there: Mapping[str, str] | None = None) -> str:
         """Return the branch name to use: as wanted, or with the first suffix that is free.
@@ -263,34 +302,35 @@ class Repository:
         plain = PLAIN_BRANCH.fullmatch(wanted) is not None
         if not plain and self._git("check-ref-format", "--branch", wanted, check=False).returncode:
             raise RepositoryRefused(f"{wanted!r} is not a possible branch name")
-        listed = self._text(
-            "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads/"
-        )
-        branches = dict(line.split(" ", 1) for line in listed.splitlines() if " " in line)
         for number in range(1, 100):
             name = wanted if number == 1 else f"{wanted}-{number}"
-            clash = any(
-                one.startswith(f"{name}/") or name.startswith(f"{one}/") for one in branches
-            )
-            if clash or not self._continues(base, (there or {}).get(name, "")):
+            there_already = self._refs.below(f"{HEADS}{name}")
+            if set(there_already) - {HEADS + name} or self._is_below(name):
                 continue
-            if name not in branches:
+            if not self._continues(base, (there or {}).get(name, "")):
+                continue
+            if not there_already:
                 return name
-            forward = self.is_ancestor(branches[name], base)
-            if forward and name not in self.checked_out():
+            forward = self.is_ancestor(self.ref(HEADS + name), base)
+            if forward and not self.is_checked_out(name):
                 return name
         raise RepositoryRefused(f"no free branch name near {wanted!r}", hint="delete old branches")
+
+    def _is_below(self, name: str) -> bool:
+        """Tell whether a branch is in the way of one whose name goes on after its own."""
+        parts = name.split("/")
+        above = ("/".join(parts[:count]) for count in range(1, len(parts)))
+        return any(self._refs.has(HEADS + one) for one in above)
 
     def _continues(self, commit: str, old: str) -> bool:
         return not old or (self.has(old) and self.is_ancestor(old, commit))
 
-    def checked_out(self) -> set[str]:
-        """Return the branches that some work tree has out."""
+    def is_checked_out(self, branch: str) -> bool:
+        """Tell whether some work tree has a branch out."""
+        if not self._refs.may_be_out(branch):
+            return False
         listed = self._text("worktree", "list", "--porcelain")
-        prefix = "branch refs/heads/"
-        return {
-            line.removeprefix(prefix) for line in listed.splitlines() if line.startswith(prefix)
-        }
+        return f"branch {HEADS}{branch}" in listed.splitlines()
 
     # -- what comes out of a sandbox -------------------------------------------------------
 
@@ -308,56 +348,14 @@ class Repository:
         Raises:
             WorkspaceError: the pack is broken, too large, or does not hold what it must.
         """
-        if not FULL_ID.fullmatch(head):
-            raise WorkspaceError("the workspace names no commit")
-        objects = self.common / "objects"
-        quarantine = Path(tempfile.mkdtemp(prefix="orchestrate-quarantine-", dir=objects))
-        try:
-            (quarantine / "pack").mkdir()
-            env = environment(
-                {"transfer.fsckObjects": "true", "fetch.fsckObjects": "true"},
-                GIT_DIR=str(self.common),
-                GIT_OBJECT_DIRECTORY=str(quarantine),
-                GIT_ALTERNATE_OBJECT_DIRECTORIES=path_list([objects]),
-            )
-            if pack.stat().st_size:
-                arguments = ["index-pack", "--stdin", "--fix-thin", "--strict"]
-                with pack.open("rb") as file:
-                    self._index_pack([*arguments, f"--max-input-size={limit}"], file, env)
-            head = self._peeled(head, env)
-            run_git(["rev-list", "--objects", "--quiet", head, "--not", base], cwd=objects, env=env)
-            self._move_pack(quarantine / "pack", objects / "pack")
-        finally:
-            shutil.rmtree(quarantine, ignore_errors=True)
+        take_in(self.common, pack, base=base, head=head, limit=limit)
+        found = self._object(f"{head}^{{commit}}")
+        if found is None:
+            raise WorkspaceError(f"commit {head} is missing from the repository")
+        head = found.sha
         if head == base or self.is_ancestor(base, head):
             return head
         return self._flattened(head, base)
-
-    def _peeled(self, head: str, env: Mapping[str, str]) -> str:
-        """Return the commit that an object is or, a tag, names."""
-        asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{head}^{{commit}}"]
-        done = run_git(asked, cwd=self.common, env=env, check=False)
-        found = done.stdout.decode().strip()
-        if not FULL_ID.fullmatch(found):
-            raise WorkspaceError("what came out of the workspace is no commit")
-        return found
-
-    def _index_pack(self, arguments: list[str], data: BinaryIO, env: Mapping[str, str]) -> None:
-        try:
-            run_git(arguments, cwd=self.common, env=env, stdin=data)
-        except WorkspaceError as error:
-            raise WorkspaceError(
-                f"what the agent committed was refused: {error}",
-                hint="its work tree is kept with the run",
-            ) from None
-
-    def _move_pack(self, source: Path, target: Path) -> None:
-        """Move a pack in; its index comes last, since that is what makes it visible."""
-        target.mkdir(exist_ok=True)
-        order = {".pack": 0, ".rev": 1, ".idx": 2}
-        files = [one for one in source.iterdir() if one.suffix in order]
-        for file in sorted(files, key=lambda one: order[one.suffix]):
-            file.replace(target / file.name)
 
     def _flattened(self, head: str, base: str) -> str:
         tree = self.tree(head)

@@ -123,7 +123,7 @@ class OpenWorkspace:
         work = await collector.collect(message=message, turn=0)
         commit = work.commit
         branch = ref.removeprefix("refs/heads/")
-        if branch != ref and branch in self._repository.checked_out():
+        if branch != ref and self._repository.is_checked_out(branch):
             raise WorkspaceError(f"branch {branch} is checked out, so it is not moved")
         current = self._repository.ref(ref)
         if current and not self._repository.is_ancestor(current, commit):

@@ -41,9 +41,8 @@ def blob(folder: Path, data: bytes) -> str:
 
 
 def child_of(reader: ObjectReader) -> int:
-    process = reader._process
-    assert process is not None
-    return process.pid
+    assert reader.pid is not None
+    return reader.pid
 
 
 def test_objects_come_back_in_order_as_they_are(repo: Path) -> None:
