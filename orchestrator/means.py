@@ -11,6 +11,7 @@ from orchestrator.accounts import Account
 from orchestrator.asking import Fallback, Patience
 from orchestrator.care import CareMeans
 from orchestrator.governor import Governor
+from orchestrator.pacing import Pacing
 from orchestrator.ports import Clock, Gate, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.prices import Model
@@ -51,6 +52,7 @@ class Means:
     Attributes:
         folder: the run's own folder in the state directory.
         delivery: what becomes of work beyond this machine; None where nothing leaves it.
+        pacing: lets a few runs at a time start, or hand in their work.
         together: the account of all runs of this process; None where each is alone.
         governor: has the lanes of models, for all runs of this process.
         fallback: the model that a session goes on with where its own is not to be had.
@@ -72,6 +74,7 @@ class Means:
     notes: tuple[str, ...]
     clock: Clock
     dice: random.Random
+    pacing: Pacing
     together: Account | None = None
     governor: Governor | None = None
     fallback: Fallback | None = None

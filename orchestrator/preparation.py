@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from orchestrator import toolserver
 from orchestrator.checkout import hand_over
 from orchestrator.errors import RepositoryRefused
 from orchestrator.events import Event, Notice, Signal
+from orchestrator.pacing import Pacing
 from orchestrator.ports import Clock, Sandbox
 from orchestrator.records import Run, SandboxSpec
 from orchestrator.repository import Repository
@@ -67,6 +69,7 @@ class Preparation:
         folder: the run's folder.
         emit: records events; when it returns they are on disk.
         show: shows a signal.
+        pacing: lets a few runs at a time make their workspaces.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -81,8 +84,10 @@ class Preparation:
         emit: Callable[..., Awaitable[None]],
         show: Callable[[Signal], None],
         clock: Clock,
+        pacing: Pacing,
     ) -> None:
         self._run = run
+        self._pacing = pacing
         self._workspace = workspace
         self._folder = folder
         self._network = needs.network
@@ -179,6 +184,26 @@ class Preparation:
         Raises:
             WorkspaceError: it cannot be made, put back, or prepared.
         """
+        made = partial(put_back, self._workspace, launch, self._events, interrupted=interrupted)
+        setups = None if self._workspace.furnished else self.setups
+        if setups is None:
+            async with self._pacing.place():
+                await self._pin()
+                await made()
+            return
+        await self._pin()
+        result = await self._result(setups, self._run.base_commit)
+        if result is not None:
+            self._workspace.expect(await anyio.to_thread.run_sync(result.names))
+        async with self._pacing.place():
+            await made()
+        if result is not None:
+            await setups.put(result, self._workspace)
+            place = self._workspace.folder.name
+            took = round(result.duration_s, 3)
+            await self._emit(WorkspaceSetUp(place, setups.commands, result.kept, took))
+
+    async def _pin(self) -> None:
         base = self._run.base_commit
         if not await anyio.to_thread.run_sync(self._repository.has, base):
             raise RepositoryRefused(
@@ -187,16 +212,6 @@ class Preparation:
             )
         pin = f"refs/orchestrate/{self._run.run_id}/base"
         await anyio.to_thread.run_sync(self._repository.set_ref, pin, base)
-        setups = None if self._workspace.furnished else self.setups
-        result = await self._result(setups, base) if setups is not None else None
-        if result is not None:
-            self._workspace.expect(await anyio.to_thread.run_sync(result.names))
-        await put_back(self._workspace, launch, self._events, interrupted=interrupted)
-        if setups is not None and result is not None:
-            await setups.put(result, self._workspace)
-            place = self._workspace.folder.name
-            took = round(result.duration_s, 3)
-            await self._emit(WorkspaceSetUp(place, setups.commands, result.kept, took))
 
     async def _result(self, setups: Setups, base: str) -> SetupResult:
         kept = await setups.kept(base)

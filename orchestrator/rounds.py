@@ -230,8 +230,9 @@ class Rounds:
             WorkspaceError: what came out was refused, or git inside failed.
         """
         message = prompts.commit_message(self._run.issue)
-        work = await self._collector.collect(message=message, turn=turn)
-        await self._hold(work.commit)
+        async with self._means.pacing.place():
+            work = await self._collector.collect(message=message, turn=turn)
+            await self._hold(work.commit)
         return work
 
     async def _hold(self, commit: str) -> None:

@@ -111,6 +111,7 @@ class Runner:
             emit=self._emit,
             show=show,
             clock=means.clock,
+            pacing=means.pacing,
         )
         self._server = toolserver.ToolServer(
             means.sandbox,

@@ -25,6 +25,7 @@ FLOORS = {
     "permissions": 1.2,
     "header": 1.1,
     "pullrequests": 1.1,
+    "pacing": 1.0,
     "stages": 1.0,
     "amounts": 0.95,
     "records": 1.2,

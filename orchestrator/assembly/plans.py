@@ -28,6 +28,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.events import Notice, Signal
 from orchestrator.governor import Governor
 from orchestrator.means import Judges, Means
+from orchestrator.pacing import Pacing
 from orchestrator.planning import Place, Wish
 from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, RunJournal, Sandbox
 from orchestrator.preparation import Needs
@@ -84,6 +85,7 @@ class RepositoryPlans:
         self._host = host
         self._together = together
         self._governor = governor
+        self._pacing = Pacing()
         self._fallback_name = fallback or config.model.fallback
         self._given_gates = tuple(gates)
         self.repo = repository.id
@@ -285,6 +287,7 @@ class RepositoryPlans:
             notes=self._notes(),
             clock=time.monotonic,
             dice=random.Random(),  # noqa: S311 - jitter of waiting times
+            pacing=self._pacing,
             together=self._together,
             governor=self._governor,
             fallback=self._fallback(run),

@@ -13,6 +13,7 @@ from orchestrator.assembly.scratch import Scratch, pin_of
 from orchestrator.assembly.surroundings import needs_of
 from orchestrator.errors import NoSuchRun
 from orchestrator.events import Event, RunStarted
+from orchestrator.pacing import Pacing
 from orchestrator.ports import Sandbox
 from orchestrator.preparation import Preparation
 from orchestrator.records import Run
@@ -63,6 +64,7 @@ async def replayed(
             emit=_not_kept,
             show=lambda _: None,
             clock=time.monotonic,
+            pacing=Pacing(),
         )
 
         async def prepare(launch: Callable[[], Awaitable[toolserver.Ask]]) -> None:

@@ -7,17 +7,17 @@ next, in one transaction. A step that was released is never changed.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from orchestrator.errors import JournalError
 from orchestrator.journals.board import TABLES as LANES
+from orchestrator.journals.together import Change, make_together, transaction
 
 RUNS = (
     """create table runs (
@@ -77,7 +77,8 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._waiting: list[Change[Any]] = []
         self._slow = False
         self._connection = self._open()
 
@@ -134,50 +135,60 @@ class Database:
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do a piece of work on the database and return its result; it is never cut off half way.
 
-        A commit takes 0.3 ms, less than handing it to a thread and back. On a disk that turns out
-        to be slow it goes to a thread, so that no other run of this process waits for it.
+        It takes 0.1 ms, less than handing it to a thread and back. On a disk that turns out to be
+        slow it goes to a thread, so that no other run of this process waits for it.
 
         Raises:
             JournalError: the file cannot be read or written.
         """
-
-        def locked() -> T:
-            with self._lock:
-                started = time.perf_counter()
-                try:
-                    return work(self._connection)
-                except sqlite3.Error as error:
-                    raise journal_error(self.path, error) from None
-                finally:
-                    self._slow = time.perf_counter() - started > SLOW_S
-
-        if not self._slow:
-            return locked()
+        if self._is_quick():
+            return self._timed(work)
         done: list[T] = []
         with anyio.CancelScope(shield=True):
-            done.append(await anyio.to_thread.run_sync(locked))
+            async with self._turn:
+                done.append(await anyio.to_thread.run_sync(self._timed, work))
         return done[0]
 
     async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do a piece of work in one transaction: all of it, or nothing where it raises.
 
+        A commit takes 0.3 ms. Where it takes longer, what others want to change meanwhile is
+        committed together afterwards: a hundred runs do not wait for the disk a hundred times.
+
+        Args:
+            work: changes nothing but the database; it may be done again where others' fail.
+
         Raises:
             JournalError: the file cannot be read or written.
         """
-        return await self.do(lambda connection: transaction(connection, work))
+        if self._is_quick():
+            return self._timed(lambda file: transaction(file, work))
+        change = Change(work)
+        self._waiting.append(change)
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                if not change.ended:
+                    changes, self._waiting = self._waiting, []
+                    await anyio.to_thread.run_sync(
+                        self._timed, lambda file: make_together(file, changes)
+                    )
+        try:
+            return change.result()
+        except sqlite3.Error as error:
+            raise journal_error(self.path, error) from None
 
+    def _is_quick(self) -> bool:
+        """Tell whether nothing on the file has to be waited for."""
+        return not self._slow and not self._turn.locked()
 
-def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do a piece of work in one transaction that holds the file from its beginning."""
-    connection.execute("begin immediate")
-    try:
-        done = work(connection)
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
-    return done
+    def _timed(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        started = time.perf_counter()
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise journal_error(self.path, error) from None
+        finally:
+            self._slow = time.perf_counter() - started > SLOW_S
 
 
 def journal_error(path: Path, error: sqlite3.Error) -> JournalError:

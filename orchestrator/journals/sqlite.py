@@ -338,19 +338,16 @@ def _append(
     state: str | None,
 ) -> None:
     now = time.time()
-    found = database.execute("select epoch from runs where run=?", (run,)).fetchone()
-    _require_epoch(found, epoch, run)
-    query = "select coalesce(max(seq), 0) from events where run=?"
-    (last,) = database.execute(query, (run,)).fetchone()
-    database.executemany(
-        "insert into events values (?,?,?,?,?,?,?)",
-        [
-            (run, last + number, epoch, key, kind, data, now)
-            for number, (key, kind, data) in enumerate(rows, 1)
-        ],
+    owned = database.execute(
+        "update runs set changed=?, state=coalesce(?, state) where run=? and epoch=?",
+        (now, state, run, epoch),
     )
-    database.execute(
-        "update runs set changed=?, state=coalesce(?, state) where run=?", (now, state, run)
+    if not owned.rowcount:
+        raise _lost(run)
+    database.executemany(
+        "insert into events select ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ? from events"
+        " where run=?",
+        [(run, epoch, key, kind, data, now, run) for key, kind, data in rows],
     )
 
 
@@ -372,10 +369,14 @@ def _is_owned(row: RunRow, quiet: float) -> LeaseLost:
 
 def _require_epoch(row: tuple[int, ...] | None, epoch: int, run: str) -> None:
     if row is None or row[0] != epoch:
-        raise LeaseLost(
-            f"run {run} was taken over by another process, so this one has stopped",
-            hint=f"see how it stands: orchestrate runs show {run}",
-        )
+        raise _lost(run)
+
+
+def _lost(run: str) -> LeaseLost:
+    return LeaseLost(
+        f"run {run} was taken over by another process, so this one has stopped",
+        hint=f"see how it stands: orchestrate runs show {run}",
+    )
 
 
 def _state_after(events: tuple[Event, ...]) -> str | None:

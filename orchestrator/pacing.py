@@ -1,0 +1,36 @@
+"""How many runs of this process start or hand in their work on this machine at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+A_PROCESSOR = 2
+"""Places for each processor: while one's processes wait for a disk, another's are at work."""
+LEAST = 4
+
+
+class Pacing:
+    """Lets a few runs at a time do what keeps the processors busy; the others wait in order.
+
+    Making a workspace, starting a sandbox and bringing work out cost processor time, most other
+    parts of a run are waiting. A hundred runs that did the former side by side would all be ready
+    at the end of it, and then all wait; one after the other, most of them work meanwhile. No
+    command of an agent, a setup or a gate is waited for with a place in hand.
+
+    Args:
+        most: runs at once; 0 leaves it to the machine.
+    """
+
+    def __init__(self, most: int = 0) -> None:
+        room = most or max(A_PROCESSOR * (os.cpu_count() or 1), LEAST)
+        self._room = anyio.Semaphore(room, fast_acquire=True)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Run the block when it is this run's turn."""
+        async with self._room:
+            yield
