@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import WorkspaceError
 
+FEW, DEEP = 256, 16
+"""Files and levels up to which no program is started to remove them: it costs as much as those."""
+AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder that an agent has written to, however deep it is, whatever its modes.
+
+class _TooMuch(Exception):
+    """There is more than is removed quickly."""
+
+
+def remove_tree(*folders: Path) -> None:
+    """Remove folders that an agent has written to, however deep they are, whatever their modes.
 
     Raises:
-        WorkspaceError: something of it is still there.
+        WorkspaceError: something of them is still there.
     """
-    if not os.path.lexists(folder):
+    left = [one for one in folders if os.path.lexists(one) and not _is_quickly_removed(one)]
+    if not left:
         return
-    path = str(folder.absolute())
-    said = _removed(path)
+    paths = [str(one.absolute()) for one in left]
+    said = _removed(paths)
     if said and shutil.which("chmod"):
-        subprocess.run(["chmod", "-R", "u+rwX", "--", path], capture_output=True, check=False)
-        said = _removed(path)
+        asked = ["chmod", "-R", "u+rwX", "--", *paths]
+        subprocess.run(asked, capture_output=True, check=False)
+        said = _removed(paths)
     if said:
-        raise WorkspaceError(f"{folder} cannot be removed: {said}")
+        raise WorkspaceError(f"{' '.join(map(str, left))} cannot be removed: {said}")
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -55,12 +67,53 @@ def copy_tree(source: Path, target: Path) -> None:
         )
 
 
-def _removed(path: str) -> str:
-    """Remove a tree by ``rm``, which no depth can stop; return what it complains of."""
-    command = ["rm", "-rf", "--one-file-system", "--", path]
+def _is_quickly_removed(folder: Path) -> bool:
+    """Remove a small folder without starting a program; tell whether all of it is gone.
+
+    No link is followed, whatever is put in a folder's place meanwhile, and no other disk is
+    entered. What is large, deep or in any way in the way is left to ``rm``.
+    """
+    try:
+        opened = os.open(folder, AS_FOLDER)
+    except OSError:
+        return False
+    try:
+        room = iter(range(FEW))
+        _empty(opened, os.fstat(opened).st_dev, room, DEEP)
+        folder.rmdir()
+    except (OSError, _TooMuch):
+        return False
+    finally:
+        os.close(opened)
+    return True
+
+
+def _empty(opened: int, device: int, room: Iterator[int], depth: int) -> None:
+    with os.scandir(opened) as listed:
+        entries = list(itertools.islice(listed, FEW))
+    for entry in entries:
+        if next(room, None) is None:
+            raise _TooMuch
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.name, dir_fd=opened)
+            continue
+        below = os.open(entry.name, AS_FOLDER, dir_fd=opened)
+        try:
+            if depth == 0 or os.fstat(below).st_dev != device:
+                raise _TooMuch
+            _empty(below, device, room, depth - 1)
+        finally:
+            os.close(below)
+        os.rmdir(entry.name, dir_fd=opened)
+
+
+def _removed(paths: Sequence[str]) -> str:
+    """Remove trees by ``rm``, which no depth can stop; return what it complains of."""
+    command = ["rm", "-rf", "--one-file-system", "--", *paths]
     try:
         done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        shutil.rmtree(path, ignore_errors=True)
-        return "rm is not installed" if os.path.lexists(path) else ""
+        for path in paths:
+            shutil.rmtree(path, ignore_errors=True)
+        return "rm is not installed" if any(map(os.path.lexists, paths)) else ""
     return done.stderr.decode("utf-8", "replace").strip()[-200:] if done.returncode else ""

@@ -85,6 +85,7 @@ class Rounds:
         self._events = events
         self._emit = emit
         self._show = show
+        self._held = ""
         self._collector = Collector(
             workspace=workspace,
             server=server,
@@ -236,8 +237,11 @@ class Rounds:
         return work
 
     async def _hold(self, commit: str) -> None:
+        if commit == self._held:
+            return
         set_ref, ref = self._means.repository.set_ref, self._conclusion.head
         await anyio.to_thread.run_sync(set_ref, ref, commit)
+        self._held = commit
 
     def known_base(self) -> str:
         """Return the commit that the work is a change of, as far as it is known."""

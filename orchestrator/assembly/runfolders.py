@@ -27,12 +27,13 @@ def strip(folder: Path) -> None:
         WorkspaceError: something of it cannot be removed.
     """
     current = current_place(folder)
+    spent: list[Path] = []
     for part in workspace_parts(folder):
         if part != current or not (part / "git" / "orchestrate" / "snapshots").is_dir():
-            remove_tree(part)
-            continue
-        for name in WORKING:
-            remove_tree(part / name)
+            spent.append(part)
+        else:
+            spent += [part / name for name in WORKING]
+    remove_tree(*spent)
 
 
 def current_place(folder: Path) -> Path | None:
