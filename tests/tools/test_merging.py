@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_tools import merging, snapshot
+from orchestrator_tools import committing, merging
 from orchestrator_tools.errors import ToolError
 from tests.tools.repos import Repo
 
@@ -60,7 +60,7 @@ def test_two_sides_that_conflict(repo: Repo, ours: str, theirs: str, conflicts: 
     assert (said["head"], sorted(said["conflicts"])) == ("", conflicts)
     assert (repo.git / "MERGE_HEAD").read_text(encoding="ascii").strip() == second
     repo.sh("git checkout -q --ours . 2>/dev/null || true")
-    done = snapshot.commit(str(repo.git), str(repo.work), "Resolved")
+    done = committing.commit(str(repo.git), str(repo.work), "Resolved")
     assert repo.sh("git rev-parse HEAD^1 HEAD^2").split() == [first, second]
     assert done["head"] == repo.sh("git rev-parse HEAD").strip()
 
@@ -70,7 +70,7 @@ def test_a_resolution_that_changes_nothing_is_a_merge(repo: Repo) -> None:
     first, second = diverged(repo, "echo 2 >kept", "echo 3 >kept")
     merge(repo, first, second)
     repo.sh("git checkout -q --ours kept; git add kept; git diff --cached --quiet")
-    snapshot.commit(str(repo.git), str(repo.work), "Resolved")
+    committing.commit(str(repo.git), str(repo.work), "Resolved")
     assert repo.sh("git rev-parse HEAD^1 HEAD^2").split() == [first, second]
 
 

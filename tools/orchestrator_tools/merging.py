@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator_tools.committing import head, remove_locks
 from orchestrator_tools.errors import ToolError
-from orchestrator_tools.snapshot import remove_locks, run_git, try_git
+from orchestrator_tools.snapshot import run_git, try_git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def merge(git: str, workspace: str, commit: str, base: str, message: str) -> dic
     arguments = ("merge", "--no-ff", "--no-edit", "--no-verify", "--no-gpg-sign", "-m", message)
     status, said = try_git(git, workspace, (*PLAIN, *arguments, base))
     if status == 0:
-        return {"head": run_git(git, workspace, "rev-parse", "HEAD").strip(), "conflicts": []}
+        return {"head": head(git, workspace), "conflicts": []}
     listed = run_git(git, workspace, "diff", "--name-only", "--diff-filter=U", "-z")
     conflicts = [one for one in listed.split("\0") if one]
     if not conflicts:

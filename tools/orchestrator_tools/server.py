@@ -198,9 +198,9 @@ class Server:
         return snapshot.restore(self._git, self._workspace, str(message["snapshot"]))
 
     def _commit(self, message: dict[str, Any]) -> dict[str, Any]:
-        from orchestrator_tools import snapshot
+        from orchestrator_tools import committing
 
-        return snapshot.commit(self._git, self._workspace, str(message["message"]))
+        return committing.commit(self._git, self._workspace, str(message["message"]))
 
     def _merge(self, message: dict[str, Any]) -> dict[str, Any]:
         from orchestrator_tools import merging

@@ -31,6 +31,8 @@ TIMES = re.compile(
     r"([^\0]+)\0  ctime: .*\n  mtime: (\d+):(\d+)\n  dev: .*\n  uid: .*\n  size: .*\n"
 )
 """A path and when it was changed, as git tells what is in an index."""
+LINK_MODE, SPARSE = (0o160000).to_bytes(4, "big"), b"sdir"
+"""The mode of a repository that is an entry of an index, and what marks an index as sparse."""
 SECONDS = 120
 KEPT_BYTES = 128 * 1024 * 1024
 """What all snapshots of a run may take, near enough; the last two are kept whatever they take."""
@@ -42,8 +44,8 @@ def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
     """Record the state after a turn; the name is the same when nothing has changed since."""
     index = os.path.join(git, OURS, "index")
     os.makedirs(os.path.join(git, OURS, "snapshots"), exist_ok=True)
-    _remove(index + ".lock")
-    _add_all(git, workspace, index, turn)
+    remove(index + ".lock")
+    add_all(git, workspace, index, turn)
     aside = _told_aside(git, turn)
     checksum = _checksum(index)
     state = _fingerprint(git)
@@ -80,8 +82,8 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
     _clear_state(git)
     _copy_back(os.path.join(folder, "state"), git)
     index = os.path.join(git, OURS, "index")
-    _remove(index + ".lock")
-    _remove(os.path.join(git, OURS, "aside.json"))
+    remove(index + ".lock")
+    remove(os.path.join(git, OURS, "aside.json"))
     shutil.copyfile(kept, index + ".new")
     os.replace(index + ".new", index)
     # Older than every file, git trusts no time in it and compares contents: a file that was changed
@@ -106,32 +108,21 @@ def _put_back_times(git: str, workspace: str, index: str) -> None:
             os.utime(os.path.join(workspace, path), ns=(when, when), follow_symlinks=False)
 
 
-def commit(git: str, workspace: str, message: str) -> dict[str, Any]:
-    """Commit what is left uncommitted, and say where HEAD is."""
-    remove_locks(git)
-    aside = _add_all(git, workspace, None)
-    # A merge whose result is what was there before has no difference, and is a commit all the same.
-    merging = os.path.exists(os.path.join(git, "MERGE_HEAD"))
-    if merging or _status(git, workspace, "diff", "--cached", "--quiet"):
-        run_git(git, workspace, "commit", "--quiet", "--no-verify", "--message", message)
-    head = run_git(git, workspace, "rev-parse", "HEAD").strip()
-    tree = run_git(git, workspace, "rev-parse", "HEAD^{tree}").strip()
-    return {"head": head, "tree": tree, "aside": aside}
+def add_all(git: str, workspace: str, index: str | None, turn: int | None = None) -> list[str]:
+    """Stage everything; a repository inside the workspace is set aside, its files stay.
 
+    Args:
+        git: the private git directory.
+        workspace: the work tree.
+        index: what it is staged in; None is the agent's own.
+        turn: after which it is told what was set aside, also to one who asks again.
 
-def remove_locks(git: str) -> None:
-    """Remove the locks that killed commands have left; nothing runs beside a commit."""
-    for name in os.listdir(git):
-        if name.endswith(".lock"):
-            _remove(os.path.join(git, name))
-    for folder, _, files in os.walk(os.path.join(git, "refs")):
-        for name in files:
-            if name.endswith(".lock"):
-                _remove(os.path.join(folder, name))
+    Returns:
+        What was set aside.
 
-
-def _add_all(git: str, workspace: str, index: str | None, turn: int | None = None) -> list[str]:
-    """Stage everything; a repository inside the workspace is set aside, its files stay."""
+    Raises:
+        ToolError: git cannot stage it.
+    """
     aside: list[str] = []
     for _ in range(8):
         status, errors = try_git(git, workspace, ("add", "--all", "."), index)
@@ -153,9 +144,26 @@ def _add_all(git: str, workspace: str, index: str | None, turn: int | None = Non
 
 def _nested(git: str, workspace: str, index: str | None) -> list[str]:
     """List staged repositories whose folders hold files: submodules of the base stay empty."""
+    if not _may_hold_repositories(git, index or os.path.join(git, "index")):
+        return []
     listed = run_git(git, workspace, "ls-files", "--stage", "-z", index=index)
     links = [one.split("\t", 1)[1] for one in listed.split("\0") if one.startswith("160000 ")]
     return [path for path in links if _holds_files(os.path.join(workspace, path))]
+
+
+def _may_hold_repositories(git: str, index: str) -> bool:
+    """Tell whether an index may hold a repository as one entry; most hold none, and it is seen.
+
+    Source: gitformat-index: each entry has its mode as four bytes, whatever the version. Entries
+    stand elsewhere where the index is split, or sparse.
+    """
+    try:
+        with open(index, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return False
+    split = any(name.startswith("sharedindex.") for name in os.listdir(git))
+    return split or LINK_MODE in data or SPARSE in data
 
 
 def _holds_files(path: str) -> bool:
@@ -239,7 +247,7 @@ def _clear_state(git: str) -> None:
     for name in os.listdir(git):
         if name in KEPT_OUT:
             continue
-        _remove(os.path.join(git, name))
+        remove(os.path.join(git, name))
 
 
 def _copy_back(folder: str, git: str) -> None:
@@ -282,7 +290,8 @@ def _last(git: str) -> dict[str, Any] | None:
     return record if os.path.isdir(folder) else None
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+    """Remove a file or a folder, where there is one and it can be."""
     try:
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
@@ -317,10 +326,6 @@ def try_git(
         check=False,
     )
     return done.returncode, done.stderr.decode("utf-8", "replace")
-
-
-def _status(git: str, workspace: str, *arguments: str) -> int:
-    return try_git(git, workspace, arguments, None)[0]
 
 
 def run_git(git: str, workspace: str, *arguments: str, index: str | None = None) -> str:

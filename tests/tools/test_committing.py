@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator_tools import snapshot
+from orchestrator_tools import committing, snapshot
 from orchestrator_tools.errors import ToolError
 from tests.tools.repos import DIVERGE, Repo
 
@@ -16,7 +17,7 @@ NESTED = "git init -q {0}; echo {0} >{0}/f; git -C {0} add f; git -C {0} commit 
 
 
 def commit(repo: Repo, message: str = "all of it") -> dict[str, Any]:
-    return snapshot.commit(str(repo.git), str(repo.work), message)
+    return committing.commit(str(repo.git), str(repo.work), message)
 
 
 def tree(repo: Repo) -> list[str]:
@@ -36,10 +37,7 @@ def test_commits_what_is_left(repo: Repo) -> None:
     assert tree(repo) == ["120000 new", "100755 tool", "100644 two\nlines"]
     assert repo.sh("git status --porcelain") == ""
     assert repo.sh("git log -1 --format=%B") == "-m says\n\n# it all\n\n"
-    assert repo.sh("git rev-parse issue-1 issue-1^{tree}").split() == [
-        answer["head"],
-        answer["tree"],
-    ]
+    assert repo.sh("git rev-parse issue-1").strip() == answer["head"]
     assert repo.sh("git rev-list --count HEAD") == "2\n"
 
 
@@ -159,6 +157,105 @@ def test_ignored_repositories_stay_whole(repo: Repo) -> None:
     repo.sh(NESTED.format("ignored/dependency") + NESTED.format("sub"))
     assert commit(repo)["aside"] == ["sub/.git"]
     assert (repo.work / "ignored/dependency/.git/HEAD").is_file()
+
+
+HEADS = {
+    "branch": "true",
+    "nested name": "git switch -qc a/b-c/d_e",
+    "detached": "git checkout -q --detach",
+    "packed": "git pack-refs --all",
+    "packed and newer": "git pack-refs --all; git commit -q --allow-empty -m newer",
+    "a ref of a ref": "git symbolic-ref refs/heads/other refs/heads/issue-1; "
+    "echo 'ref: refs/heads/other' >../git/HEAD",
+    "no branch": "git update-ref refs/odd/one HEAD; git symbolic-ref HEAD refs/odd/one",
+    "a link": "ln -sf refs/heads/issue-1 ../git/HEAD",
+    "more spaces": "printf 'ref:   refs/heads/issue-1  \\n\\n' >../git/HEAD",
+    "no line end": "printf 'ref: refs/heads/issue-1' >../git/HEAD",
+    "longer": "(git rev-parse HEAD; echo more) >../r; cp ../r ../git/refs/heads/issue-1",
+    "refs elsewhere": "git checkout -q --detach; cp -r ../git ../else; git switch -q issue-1; "
+    "git commit -q --allow-empty -m here; echo ../else >../git/commondir",
+}
+
+
+@pytest.mark.parametrize("script", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+def test_head_is_what_git_says(script: str, form: str, new_repo: Callable[..., Repo]) -> None:
+    """However HEAD is written down, it is read as git reads it."""
+    repo = new_repo(form)
+    repo.sh(script)
+    told = repo.sh("git rev-parse --verify HEAD").strip()
+    assert committing.head(str(repo.git), str(repo.work)) == told
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo junk >../git/HEAD",
+        "echo 'ref: refs/heads/../../../outside' >../git/HEAD; git rev-parse issue-1 >../outside",
+        "echo 'ref: refs/heads/none' >../git/HEAD",
+        "rm ../git/HEAD",
+        "rm -r ../git/refs/heads/issue-1; mkdir ../git/refs/heads/issue-1",
+    ],
+)
+def test_a_head_that_git_does_not_take_is_none(repo: Repo, script: str) -> None:
+    """Nothing is read that git itself would not read."""
+    repo.sh(script)
+    with pytest.raises(ToolError, match="git rev-parse failed"):
+        committing.head(str(repo.git), str(repo.work))
+
+
+TWO = "echo 2 >kept; git commit -qam two"
+PICKED = f"git switch -qc b; {TWO}; git switch -q -; {TWO}; git cherry-pick b || true"
+HALF_MERGED = "git merge -q --no-ff --no-commit b"
+STAGED = {
+    "nothing": ("true", 0),
+    "touched": ("touch kept folder/deep", 0),
+    "changed and changed back": ("echo 2 >kept; git add kept; echo one >kept", 0),
+    "all committed": ("echo 2 >kept; git commit -qam two", 0),
+    "all staged": ("echo 2 >kept; git add kept", 1),
+    "removed from the index": ("git rm -q --cached kept", 0),
+    "no index": ("rm ../git/index", 0),
+    "no index, changed": ("rm ../git/index; echo 2 >kept", 1),
+    "mode": ("chmod +x kept", 1),
+    "an older commit": ("git commit -q --allow-empty -m x; git reset -q --soft HEAD^", 0),
+    "picked already": (
+        PICKED,
+        0,
+    ),
+    "a merge that changes nothing": (
+        "git switch -qc b; git commit -q --allow-empty -m x; git switch -q -; " + HALF_MERGED,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "commits"), STAGED.values(), ids=STAGED)
+def test_commits_only_where_something_is_staged(repo: Repo, script: str, commits: int) -> None:
+    """One commit where the files differ from the last one, none where they do not."""
+    repo.sh(script)
+    before = int(repo.sh("git rev-list --count --first-parent HEAD"))
+    answer = commit(repo)
+    assert answer["head"] == repo.sh("git rev-parse HEAD").strip()
+    assert int(repo.sh("git rev-list --count --first-parent HEAD")) == before + commits
+    assert repo.sh("git status --porcelain") == ""
+    assert repo.sh("git diff HEAD") == ""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["", "git update-index --index-version 4; ", "git update-index --split-index; "],
+    ids=["plain", "version 4", "split"],
+)
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+def test_a_repository_in_any_index_is_seen(
+    settings: str, form: str, new_repo: Callable[..., Repo]
+) -> None:
+    """An entry that stood in the index before is found, however the index is written."""
+    repo = new_repo(form)
+    nested = NESTED.replace("git init -q", f"git init -q --object-format={form}")
+    repo.sh(settings + nested.format("sub") + "git add -A; git commit -qm embedded; " + settings)
+    assert commit(repo)["aside"] == ["sub/.git"]
+    assert tree(repo) == ["100644 sub/f"]
 
 
 def test_what_is_set_aside_is_kept(repo: Repo) -> None:

@@ -1,0 +1,85 @@
+"""The commit at the end of a run: all that the agent left, and where HEAD is then."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from orchestrator_tools.errors import ToolError
+from orchestrator_tools.snapshot import add_all, remove, run_git, try_git
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BRANCH = re.compile(r"^ref: (refs/heads/(?!.*\.\.)[^\s:?*\[\\^~]+)$")
+FULL_ID = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")
+LINE_BYTES = 4096
+
+
+def commit(git: str, workspace: str, message: str) -> dict[str, Any]:
+    """Commit what is left uncommitted, and say where HEAD is."""
+    remove_locks(git)
+    index = os.path.join(git, "index")
+    before = _mark(index)
+    aside = add_all(git, workspace, None)
+    # A merge whose result is what was there before has no difference, and is a commit all the same.
+    merging = os.path.exists(os.path.join(git, "MERGE_HEAD"))
+    # Where staging has changed the index there is almost always something to commit: git is asked
+    # whether there is only where it has not, or where the commit failed.
+    changed = merging or _mark(index) != before
+    if changed or _differs(git, workspace):
+        arguments = ("commit", "--quiet", "--no-verify", "--message", message)
+        status, errors = try_git(git, workspace, arguments)
+        if status and (merging or _differs(git, workspace)):
+            raise ToolError(f"git commit failed: {errors.strip()[-500:]}")
+    return {"head": head(git, workspace), "aside": aside}
+
+
+def head(git: str, workspace: str) -> str:
+    """Return the commit that HEAD names; git is asked where its files do not say so plainly."""
+    said = _line(os.path.join(git, "HEAD"))
+    # With this file refs would be somewhere else.
+    plain = not os.path.lexists(os.path.join(git, "commondir"))
+    branch = BRANCH.match(said) if plain else None
+    if branch is not None:
+        said = _line(os.path.join(git, branch.group(1)))
+    if FULL_ID.match(said):
+        return said
+    return run_git(git, workspace, "rev-parse", "HEAD").strip()
+
+
+def _line(path: str) -> str:
+    """Return the line that a small file of git's consists of; empty where it does not."""
+    try:
+        with open(path, "rb") as file:
+            said = file.read(LINE_BYTES)
+    except OSError:
+        return ""
+    line, ended, rest = said.decode("utf-8", "surrogateescape").partition("\n")
+    return line if ended and not rest else ""
+
+
+def _differs(git: str, workspace: str) -> bool:
+    """Tell whether something is staged."""
+    return bool(try_git(git, workspace, ("diff", "--cached", "--quiet"))[0])
+
+
+def _mark(path: str) -> tuple[int, int, int] | None:
+    """Tell one state of a file from another: git replaces an index that it changes."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def remove_locks(git: str) -> None:
+    """Remove the locks that killed commands have left; nothing runs beside a commit."""
+    for name in os.listdir(git):
+        if name.endswith(".lock"):
+            remove(os.path.join(git, name))
+    for folder, _, files in os.walk(os.path.join(git, "refs")):
+        for name in files:
+            if name.endswith(".lock"):
+                remove(os.path.join(folder, name))
