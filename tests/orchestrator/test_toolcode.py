@@ -18,6 +18,20 @@ ALONE = {"decoder", "unittests", "relay", "__main__"}
 """Programs of their own; the rest is loaded by the server, sooner or later."""
 
 
+ROOMS = [
+    "children",
+    "contract",
+    "errors",
+    "output",
+    "place",
+    "recall",
+    "server",
+    "table",
+    "values",
+    "wire",
+]
+
+
 def boot(then: str) -> Any:
     """Run what starts a server, up to where it would serve; return what is printed then."""
     argv = boot_argv(UnconfinedSandbox(environment={}))
@@ -35,9 +49,9 @@ def test_a_server_starts_with_what_it_needs_at_once() -> None:
     assert "orchestrator_tools.server" in loaded
     assert not loaded & {"dataclasses", "typing", "inspect", "contextlib", "copy", "shutil"}
     assert not loaded & {"subprocess", "signal", "selectors", "locale", "socket", "hashlib", "site"}
+    assert not loaded & {"json", "re", "enum", "threading", "functools", "collections", "ctypes"}
     assert {one for one in loaded if one.startswith("orchestrator_tools.")} == {
-        f"orchestrator_tools.{room}"
-        for room in ("contract", "errors", "output", "place", "recall", "server", "table", "values")
+        f"orchestrator_tools.{room}" for room in ROOMS
     }
 
 

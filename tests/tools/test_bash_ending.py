@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_tools import bash
+from orchestrator_tools.children import Process
 from orchestrator_tools.contract import ToolResult
 from orchestrator_tools.errors import ToolError
 from orchestrator_tools.place import Place
@@ -32,7 +32,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for process in bash.BACKGROUND:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(SAFETY_S)
+        ended(process)
     bash.reap()
 
 
@@ -40,9 +40,15 @@ def sh(place: Place, command: str, timeout: float = SAFETY_S * 1000) -> ToolResu
     return bash.run(bash.Arguments(command=command, timeout=timeout), place)
 
 
-def start(place: Place, command: str) -> tuple[ToolResult, subprocess.Popen[bytes]]:
+def start(place: Place, command: str) -> tuple[ToolResult, Process]:
     result = bash.run(bash.Arguments(command=command, run_in_background=True), place)
     return result, bash.BACKGROUND[-1]
+
+
+def ended(process: Process) -> int:
+    """Wait for a process to end, no longer than the safety limit; return how it ended."""
+    assert process.ends_within(SAFETY_S)
+    return process.wait()
 
 
 def has_ended(pid: int) -> bool:
@@ -136,7 +142,7 @@ def test_background_answers_at_once(place: Place) -> None:
     assert f"pid {process.pid}" in result.text
     assert result.details == {"pid": process.pid, "output": result.details["output"]}
     assert result.details["output"] in result.text
-    assert process.wait(SAFETY_S) == 3
+    assert ended(process) == 3
     assert Path(result.details["output"]).read_text() == "out\nerr\n"
 
 
@@ -145,14 +151,14 @@ def test_background_runs_beside_other_calls(place: Place, work: Path) -> None:
     os.mkfifo(work / "gate")
     result, process = start(place, "read line <gate; echo got $line")
     assert sh(place, "echo pass >gate").text == "(no output)"
-    assert process.wait(SAFETY_S) == 0
+    assert ended(process) == 0
     assert Path(result.details["output"]).read_text() == "got pass\n"
 
 
 def test_background_has_no_input(place: Place) -> None:
     """A background command that reads its input finds it at its end."""
     result, process = start(place, "cat; echo end")
-    assert process.wait(SAFETY_S) == 0
+    assert ended(process) == 0
     assert Path(result.details["output"]).read_text() == "end\n"
 
 
@@ -160,7 +166,7 @@ def test_background_does_not_move_the_cwd(place: Place, work: Path) -> None:
     """The cwd of a background command is its own."""
     (work / "sub").mkdir()
     _, process = start(place, "cd sub")
-    assert process.wait(SAFETY_S) == 0
+    assert ended(process) == 0
     assert place.change().cwd is None
 
 
@@ -172,19 +178,19 @@ def test_background_is_ended_by_kill(place: Place, work: Path) -> None:
     kill = result.text[result.text.index("kill -- ") :]
     assert kill == f"kill -- -{process.pid}"
     assert not sh(place, kill).is_error
-    assert process.wait(SAFETY_S) == -signal.SIGTERM
+    assert ended(process) == -signal.SIGTERM
     assert all(has_ended(pid) for pid in pids(work))
 
 
 def test_ended_background_commands_are_reaped(place: Place) -> None:
     """Ended commands are forgotten, running ones are kept."""
-    _, ended = start(place, "true")
+    _, short = start(place, "true")
     _, running = start(place, "sleep 1000")
-    # not by its pid: while the thread that sees it off collects it, `poll` answers None once
-    assert ended.wait(SAFETY_S) == 0
+    # while the thread that sees it off collects it, `poll` answers None once
+    assert ended(short) == 0
     bash.reap()
     assert running in bash.BACKGROUND
-    assert ended not in bash.BACKGROUND
+    assert short not in bash.BACKGROUND
 
 
 def test_works_without_pidfd(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,13 +221,13 @@ def test_a_timeout_has_a_default_and_a_bound(
 ) -> None:
     """Two minutes unless given, ten at most, whatever is asked for."""
     waited: list[float | None] = []
-    wait = bash._wait
+    wait = Process.ends_within
 
-    def noted(process: subprocess.Popen[bytes], most: float | None) -> bool:
+    def noted(process: Process, most: float | None) -> bool:
         waited.append(most)
         return wait(process, SAFETY_S)
 
-    monkeypatch.setattr(bash, "_wait", noted)
+    monkeypatch.setattr(Process, "ends_within", noted)
     bash.run(bash.Arguments(command="true", timeout=given), place)
     assert waited == [seconds]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import codecs
-import fcntl
 import os
-import select
-import signal
-import subprocess
-import threading
 import time
 
+from orchestrator_tools.children import SIGKILL, SIGTERM, Process, start
 from orchestrator_tools.contract import LIVE_LIMIT, ToolResult, text_result
 from orchestrator_tools.errors import Exhausted, ToolError
 from orchestrator_tools.output import TEXT_LIMIT, head_and_tail
@@ -37,7 +34,7 @@ QUIET_S = 0.3
 SHOW_EVERY_S = 0.25
 MARK = "ORCHESTRATE_CALL"
 
-REPORT_FROM = 200
+REPORT = 200
 """The cwd is reported on a descriptor of its own, above those that scripts use themselves."""
 SHELL = 'trap "pwd -P >&{0}" EXIT; eval "$1"'
 
@@ -69,10 +66,8 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
     if arguments.run_in_background:
         return _start_background(arguments.command, cwd, log, mark)
     seconds = min(arguments.timeout or DEFAULT_MS, MOST_MS) / 1000
-    reader, low = os.pipe()
+    reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    writer = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, REPORT_FROM)
-    os.close(low)
     # Opened before the command can remove it.
     kept = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
@@ -92,26 +87,19 @@ def run(arguments: Arguments, place: Place) -> ToolResult:
         return _answer(output, log, status, seconds if timed_out else None)
 
 
-def _spawn(
-    command: str, cwd: str, log: str, mark: str, report: int | None = None
-) -> subprocess.Popen[bytes]:
+def _spawn(command: str, cwd: str, log: str, mark: str, report: int | None = None) -> Process:
     environment = dict(os.environ, PWD=cwd)
     environment[MARK] = mark
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    argv = ["bash", "-c", 'eval "$1"', "bash", command]
+    given = {1: output, 2: output}
+    shell = 'eval "$1"'
     if report is not None:
-        argv = ["bash", "-c", SHELL.format(report), "bash", command]
+        number = REPORT if report != REPORT else REPORT + 1
+        given[number] = report
+        shell = SHELL.format(number)
+    argv = ["bash", "-c", shell, "bash", command]
     try:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=environment,
-            pass_fds=() if report is None else (report,),
-            start_new_session=True,
-        )
+        return start(argv, given, cwd=cwd, environment=environment, session=True)
     except BlockingIOError:
         raise Exhausted from None
     except OSError as error:
@@ -124,7 +112,7 @@ def _start_background(command: str, cwd: str, log: str, mark: str) -> ToolResult
     process = _spawn(command, cwd, log, mark)
     BACKGROUND.append(process)
     try:
-        threading.Thread(target=_see_off, args=(process,), daemon=True).start()
+        _thread.start_new_thread(_see_off, (process,))
     except RuntimeError:
         pass  # no thread is to be had: the next call reaps it
     return text_result(
@@ -135,7 +123,7 @@ def _start_background(command: str, cwd: str, log: str, mark: str) -> ToolResult
     )
 
 
-BACKGROUND: list[subprocess.Popen[bytes]] = []
+BACKGROUND: list[Process] = []
 
 
 def reap() -> None:
@@ -148,27 +136,10 @@ def reap() -> None:
                 pass  # another call was faster
 
 
-def _see_off(process: subprocess.Popen[bytes]) -> None:
+def _see_off(process: Process) -> None:
     """Reap a background command as soon as it ends: who waits for its pid to go is not misled."""
-    _wait(process, None)
+    process.ends_within(None)
     process.poll()
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float | None) -> bool:
-    """Wait for the end without polling; tell whether it came in time."""
-    try:
-        descriptor = os.pidfd_open(process.pid)  # type: ignore[attr-defined,unused-ignore]
-    except OSError:
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-    try:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
-        return bool(ready)
-    finally:
-        os.close(descriptor)
 
 
 class _Tail:
@@ -191,15 +162,15 @@ class _Tail:
 
 
 def _wait_aloud(
-    process: subprocess.Popen[bytes],
+    process: Process,
     seconds: float,
     log: int,
     show: Callable[[str], None] | None,
 ) -> bool:
-    """Wait for the end like ``_wait``, and show new output of a command that takes its time."""
+    """Wait for the end, and show new output of a command that takes its time; tell if it came."""
     if show is None or seconds <= QUIET_S:
-        return _wait(process, seconds)
-    if _wait(process, QUIET_S):
+        return process.ends_within(seconds)
+    if process.ends_within(QUIET_S):
         return True
     end, tail = time.monotonic() + seconds - QUIET_S, _Tail(log)
     while True:
@@ -207,19 +178,19 @@ def _wait_aloud(
         if text:
             show(text)
         left = end - time.monotonic()
-        if left <= 0 or _wait(process, min(left, SHOW_EVERY_S)):
+        if left <= 0 or process.ends_within(min(left, SHOW_EVERY_S)):
             return left > 0
 
 
-def _end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
+def _end_tree(process: Process, mark: str) -> None:
     """End a command and all that it started, even what left its process group."""
-    _signal_group(process.pid, signal.SIGTERM)
-    ended = _wait(process, GRACE_S)
+    _signal_group(process.pid, SIGTERM)
+    ended = process.ends_within(GRACE_S)
     for _ in range(3):
-        _signal_group(process.pid, signal.SIGKILL)
+        _signal_group(process.pid, SIGKILL)
         left = _marked(mark)
         for pid in left:
-            _signal(pid, signal.SIGKILL)
+            _signal(pid, SIGKILL)
         if not left and ended:
             return
         ended = True

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
-import json
-
+from orchestrator_tools import wire
 from orchestrator_tools.values import field, frozen
 
 TYPE_CHECKING = False
@@ -120,8 +118,7 @@ def text_result(text: str, *, is_error: bool = False, **details: Any) -> ToolRes
 
 def encode_line(message: Mapping[str, Any]) -> bytes:
     """Encode a message as one line; lone surrogates become replacement characters."""
-    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace") + b"\n"
+    return wire.dumps(message).encode("utf-8", "replace") + b"\n"
 
 
 def decode_line(line: bytes) -> dict[str, Any]:
@@ -133,7 +130,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
     if len(line) > LINE_LIMIT:
         raise ValueError("line too long")
     try:
-        message = json.loads(line)
+        message = wire.loads(line.decode("utf-8", "surrogatepass"))
     except (RecursionError, MemoryError):
         raise ValueError("nested too deep, or too large") from None
     if not isinstance(message, dict):
@@ -209,6 +206,8 @@ def _image(source: Any) -> Block:
     data = source.get("data") if isinstance(source, dict) else None
     if not isinstance(media, str) or not isinstance(data, str) or len(data) > IMAGE_LIMIT:
         raise ValueError("a block that is no image, or too large a one")
+    import binascii
+
     from orchestrator_tools import images
 
     try:

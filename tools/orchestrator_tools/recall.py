@@ -6,7 +6,7 @@ only says that a file has changed.
 
 from __future__ import annotations
 
-import threading
+import _thread
 
 from orchestrator_tools.output import RECALL_LIMIT
 
@@ -18,7 +18,7 @@ class Recall:
         self._limit = limit
         self._size = 0
         self._contents: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
 
     def keep(self, fingerprint: str, data: bytes) -> None:
         """Keep a content, unless it is so large that it would push out most others."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 import threading
 
@@ -84,5 +83,7 @@ def main() -> None:
     setting = os.environ.pop(SETTING, "")
     if setting:
         start(setting)
+    import subprocess
+
     status = subprocess.run(sys.argv[1:], check=False).returncode
     sys.exit(128 - status if status < 0 else status)
