@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from orchestrator_tools.errors import ToolError
 from orchestrator_tools.snapshot import add_all, remove, run_git, try_git
@@ -12,8 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BRANCH = re.compile(r"^ref: (refs/heads/(?!.*\.\.)[^\s:?*\[\\^~]+)$")
-FULL_ID = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")
+POINTS = "ref: "
+BRANCHES = "refs/heads/"
+NOT_IN_NAMES = frozenset(":?*[\\^~")
+DIGITS = frozenset("0123456789abcdef")
 LINE_BYTES = 4096
 
 
@@ -41,12 +42,21 @@ def head(git: str, workspace: str) -> str:
     said = _line(os.path.join(git, "HEAD"))
     # With this file refs would be somewhere else.
     plain = not os.path.lexists(os.path.join(git, "commondir"))
-    branch = BRANCH.match(said) if plain else None
-    if branch is not None:
-        said = _line(os.path.join(git, branch.group(1)))
-    if FULL_ID.match(said):
+    branch = _branch(said) if plain else ""
+    if branch:
+        said = _line(os.path.join(git, branch))
+    if len(said) in {40, 64} and DIGITS.issuperset(said):
         return said
     return run_git(git, workspace, "rev-parse", "HEAD").strip()
+
+
+def _branch(said: str) -> str:
+    """Return the branch that HEAD is said to be, where that is a plain name; else nothing."""
+    if not said.startswith(POINTS + BRANCHES):
+        return ""
+    name = said[len(POINTS) :]
+    strange = ".." in name or any(one.isspace() or one in NOT_IN_NAMES for one in name)
+    return "" if strange or name == BRANCHES else name
 
 
 def _line(path: str) -> str:

@@ -6,18 +6,18 @@ waits at its pipe until the next part is asked for.
 
 from __future__ import annotations
 
+import _thread
 import binascii
-import contextlib
-import subprocess
-import threading
+import os
 
+from orchestrator_tools import children
 from orchestrator_tools.contract import PACK_PART
 from orchestrator_tools.errors import ToolError
 from orchestrator_tools.snapshot import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any
+    from typing import Any
 
 ERRORS_LIMIT = 8192
 
@@ -33,21 +33,35 @@ class Packing:
     """
 
     def __init__(self, git: str, workspace: str, head: str, without: list[str]) -> None:
-        self._process = subprocess.Popen(
-            ["git", "pack-objects", "--revs", "--thin", "--stdout", "-q"],
-            cwd=workspace,
-            env=environment(git, workspace, None),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        ends: list[int] = []
+        try:
+            for _ in range(3):
+                ends += os.pipe()
+            stdin, told, output, stdout, errors, stderr = ends
+            self._process = children.start(
+                ["git", "pack-objects", "--revs", "--thin", "--stdout", "-q"],
+                {0: stdin, 1: stdout, 2: stderr},
+                cwd=workspace,
+                environment=environment(git, workspace, None),
+            )
+        except OSError:
+            for end in ends:
+                os.close(end)
+            raise
+        for end in (stdin, stdout, stderr):
+            os.close(end)
+        self._output = os.fdopen(output, "rb")
         self._errors = bytearray()
         # A flood of complaints must not hold up what is read beside it.
-        self._listening = threading.Thread(target=self._listen, daemon=True)
-        self._listening.start()
+        self._listening = _thread.allocate_lock()
+        self._listening.acquire()
+        _thread.start_new_thread(self._listen, (errors,))
         revisions = "".join(f"{one}\n" for one in (head, *(f"^{one}" for one in without)))
-        with contextlib.suppress(BrokenPipeError), _given(self._process.stdin) as stdin:
-            stdin.write(revisions.encode())
+        try:
+            with os.fdopen(told, "wb") as stream:
+                stream.write(revisions.encode())
+        except BrokenPipeError:
+            pass  # git has ended, and says why
 
     def part(self) -> dict[str, Any]:
         """Return the next bytes, and whether more follow.
@@ -55,11 +69,11 @@ class Packing:
         Raises:
             ToolError: git failed.
         """
-        data = _given(self._process.stdout).read(PACK_PART)
+        data = self._output.read(PACK_PART)
         more = len(data) == PACK_PART
         if not more and self._process.wait():
-            self._listening.join()
-            said = self._errors.decode("utf-8", "replace").strip()[-500:]
+            with self._listening:  # until all of it was heard
+                said = self._errors.decode("utf-8", "replace").strip()[-500:]
             raise ToolError(said or "it does not say why")
         return {"data": binascii.b2a_base64(data, newline=False).decode("ascii"), "more": more}
 
@@ -67,14 +81,13 @@ class Packing:
         """End what is still being made."""
         self._process.kill()
         self._process.wait()
+        self._output.close()
 
-    def _listen(self) -> None:
-        with _given(self._process.stderr) as stderr:
-            while chunk := stderr.read1(ERRORS_LIMIT):  # type: ignore[attr-defined]
-                self._errors += chunk
-                del self._errors[:-ERRORS_LIMIT]
-
-
-def _given(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # noqa: S101 - all three are pipes
-    return stream
+    def _listen(self, errors: int) -> None:
+        try:
+            with os.fdopen(errors, "rb", buffering=0) as stderr:
+                while chunk := stderr.read(ERRORS_LIMIT):
+                    self._errors += chunk
+                    del self._errors[:-ERRORS_LIMIT]
+        finally:
+            self._listening.release()

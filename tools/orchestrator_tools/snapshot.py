@@ -9,14 +9,10 @@ the git directory's read-only settings keep ``git gc`` from pruning them.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
-import shutil
 import stat
-import subprocess
 
+from orchestrator_tools import children, wire
 from orchestrator_tools.errors import ToolError
 
 TYPE_CHECKING = False
@@ -25,15 +21,16 @@ if TYPE_CHECKING:
 
 OURS = "orchestrate"
 KEPT_OUT = {"objects", "config", "hooks", "info", "description", OURS}
-NAME = re.compile(r"^(\d{1,6}):([0-9a-f]{40})$")
-EMPTY_NESTED = re.compile(r"^error: '(.+?)/?' does not have a commit checked out", re.MULTILINE)
-TIMES = re.compile(
-    r"([^\0]+)\0  ctime: .*\n  mtime: (\d+):(\d+)\n  dev: .*\n  uid: .*\n  size: .*\n"
-)
+EMPTY = "' does not have a commit checked out"
+EMPTY_NESTED = rf"(?m)^error: '(.+?)/?{EMPTY}"
+TIMES = r"([^\0]+)\0  ctime: .*\n  mtime: (\d+):(\d+)\n  dev: .*\n  uid: .*\n  size: .*\n"
 """A path and when it was changed, as git tells what is in an index."""
 LINK_MODE, SPARSE = (0o160000).to_bytes(4, "big"), b"sdir"
 """The mode of a repository that is an entry of an index, and what marks an index as sparse."""
 SECONDS = 120
+OUTPUT = 256 * 1024 * 1024
+"""Bytes that git may say."""
+BLOCK = 1024 * 1024
 KEPT_BYTES = 128 * 1024 * 1024
 """What all snapshots of a run may take, near enough; the last two are kept whatever they take."""
 STATE_BYTES = 8 * 1024
@@ -54,7 +51,7 @@ def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
         return {"snapshot": last["name"], "aside": aside}
     name = f"{turn}:{checksum}"
     folder = os.path.join(git, OURS, "snapshots", str(turn))
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     _copy_state(git, os.path.join(folder, "state"))
     # git replaces an index, it never writes into one: a second name keeps the content.
     os.link(index, os.path.join(folder, "index"))
@@ -63,7 +60,7 @@ def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
     record = {"name": name, "index": checksum, "state": state}
     temporary = os.path.join(git, OURS, "last.new")
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(record, file)
+        file.write(wire.dumps(record))
     os.replace(temporary, os.path.join(git, OURS, "last"))
     return {"snapshot": name, "aside": aside}
 
@@ -74,17 +71,17 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
     Raises:
         ToolError: there is no such snapshot.
     """
-    match = NAME.match(name)
-    folder = os.path.join(git, OURS, "snapshots", match.group(1)) if match else ""
+    turn, checksum = _parts(name)
+    folder = os.path.join(git, OURS, "snapshots", turn)
     kept = os.path.join(folder, "index")
-    if match is None or not os.path.isfile(kept) or _checksum(kept) != match.group(2):
+    if not turn or not os.path.isfile(kept) or _checksum(kept) != checksum:
         raise ToolError(f"there is no snapshot {name}")
     _clear_state(git)
     _copy_back(os.path.join(folder, "state"), git)
     index = os.path.join(git, OURS, "index")
     remove(index + ".lock")
     remove(os.path.join(git, OURS, "aside.json"))
-    shutil.copyfile(kept, index + ".new")
+    _copy(kept, index + ".new")
     os.replace(index + ".new", index)
     # Older than every file, git trusts no time in it and compares contents: a file that was changed
     # within the second in which it was noted, to the same size, would else pass for unchanged.
@@ -99,13 +96,24 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
     return {"snapshot": name}
 
 
+def _parts(name: str) -> tuple[str, str]:
+    """Return the turn and the checksum that a snapshot is named by; nothing where it is no name."""
+    turn, _, checksum = name.partition(":")
+    known = turn.isascii() and turn.isdigit() and len(turn) <= 6
+    return (turn, checksum) if known and len(checksum) == 40 else ("", "")
+
+
 def _put_back_times(git: str, workspace: str, index: str) -> None:
     """Give files the times that they had: searches list what was changed last first."""
+    import re
+
     listed = run_git(git, workspace, "ls-files", "--debug", "-z", index=index)
-    for path, seconds, part in TIMES.findall(listed):
+    for path, seconds, part in re.findall(TIMES, listed):
         when = int(seconds) * 1_000_000_000 + int(part)
-        with contextlib.suppress(OSError):
+        try:
             os.utime(os.path.join(workspace, path), ns=(when, when), follow_symlinks=False)
+        except OSError:
+            continue
 
 
 def add_all(git: str, workspace: str, index: str | None, turn: int | None = None) -> list[str]:
@@ -126,7 +134,7 @@ def add_all(git: str, workspace: str, index: str | None, turn: int | None = None
     aside: list[str] = []
     for _ in range(8):
         status, errors = try_git(git, workspace, ("add", "--all", "."), index)
-        without = EMPTY_NESTED.findall(errors)
+        without = _without_commit(errors)
         # An index of the agent's may hold such entries from before; ours warns of every new one.
         look = index is None or "embedded git repository" in errors
         nested = [*without, *(_nested(git, workspace, index) if look else [])]
@@ -140,6 +148,15 @@ def add_all(git: str, workspace: str, index: str | None, turn: int | None = None
                 git, workspace, ("rm", "-r", "--cached", "--force", "--quiet", "--", path), index
             )
     raise ToolError("git add failed: repositories inside the workspace keep appearing")
+
+
+def _without_commit(errors: str) -> list[str]:
+    """List the repositories without any commit at which git stopped."""
+    if EMPTY not in errors:
+        return []
+    import re
+
+    return re.findall(EMPTY_NESTED, errors)
 
 
 def _nested(git: str, workspace: str, index: str | None) -> list[str]:
@@ -179,6 +196,8 @@ def _set_aside(git: str, workspace: str, path: str, turn: int | None) -> list[st
     os.makedirs(store, exist_ok=True)
     if turn is not None:
         _tell_aside(git, turn, os.path.join(path, ".git"))
+    import shutil
+
     try:
         shutil.move(source, os.path.join(store, str(len(os.listdir(store)))))
     except OSError as error:
@@ -190,7 +209,7 @@ def _told_aside(git: str, turn: int) -> list[str]:
     """Return what was set aside after a turn, also by a try that the host never heard of."""
     try:
         with open(os.path.join(git, OURS, "aside.json"), encoding="utf-8") as file:
-            before = json.load(file)
+            before = wire.loads(file.read())
         return [str(one) for one in before["paths"]] if before["turn"] == turn else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -201,7 +220,7 @@ def _tell_aside(git: str, turn: int, path: str) -> None:
     told = list(dict.fromkeys([*_told_aside(git, turn), path]))
     name = os.path.join(git, OURS, "aside.json")
     with open(f"{name}.new", "w", encoding="utf-8") as file:
-        json.dump({"turn": turn, "paths": told}, file)
+        file.write(wire.dumps({"turn": turn, "paths": told}))
     os.replace(f"{name}.new", name)
 
 
@@ -240,7 +259,27 @@ def _copy_state(git: str, folder: str) -> None:
     for name in _state_files(git):
         target = os.path.join(folder, name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copy2(os.path.join(git, name), target, follow_symlinks=False)
+        _copy(os.path.join(git, name), target)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file or a link with its mode and times: what is put back passes for unchanged."""
+    status = os.lstat(source)
+    times = (status.st_atime_ns, status.st_mtime_ns)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(source), target)
+        os.utime(target, ns=times, follow_symlinks=False)
+        return
+    opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(opened, "rb") as file, open(target, "wb") as copy:
+        while True:
+            block = file.read(BLOCK)
+            if not block:
+                break
+            copy.write(block)
+        copy.flush()
+        os.fchmod(copy.fileno(), stat.S_IMODE(status.st_mode))
+        os.utime(copy.fileno(), ns=times)
 
 
 def _clear_state(git: str) -> None:
@@ -255,8 +294,7 @@ def _copy_back(folder: str, git: str) -> None:
         relative = os.path.relpath(parent, folder)
         os.makedirs(os.path.join(git, relative), exist_ok=True)
         for name in files:
-            source = os.path.join(parent, name)
-            shutil.copy2(source, os.path.join(git, relative, name), follow_symlinks=False)
+            _copy(os.path.join(parent, name), os.path.join(git, relative, name))
     for needed in ("refs/heads", "refs/tags"):
         os.makedirs(os.path.join(git, needed), exist_ok=True)
 
@@ -275,26 +313,29 @@ def _forget(git: str, keep: set[int], index: str) -> None:
     turns = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
     old = [turn for turn in turns if turn not in keep]
     for turn in old[: max(len(turns) - room, 0)]:
-        shutil.rmtree(os.path.join(folder, str(turn)), ignore_errors=True)
+        remove(os.path.join(folder, str(turn)))
 
 
 def _last(git: str) -> dict[str, Any] | None:
     try:
         with open(os.path.join(git, OURS, "last"), encoding="utf-8") as file:
-            record = json.load(file)
+            record = wire.loads(file.read())
     except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or not NAME.match(str(record.get("name"))):
+    turn = _parts(str(record.get("name")))[0] if isinstance(record, dict) else ""
+    if not turn or not os.path.isdir(os.path.join(git, OURS, "snapshots", turn)):
         return None
-    folder = os.path.join(git, OURS, "snapshots", str(record["name"]).split(":")[0])
-    return record if os.path.isdir(folder) else None
+    found: dict[str, Any] = record
+    return found
 
 
 def remove(path: str) -> None:
     """Remove a file or a folder, where there is one and it can be."""
     try:
         if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
+            import shutil
+
+            shutil.rmtree(path, ignore_errors=True)
         else:
             os.unlink(path)
     except OSError:
@@ -315,17 +356,21 @@ def try_git(
     git: str, workspace: str, arguments: tuple[str, ...], index: str | None = None
 ) -> tuple[int, str]:
     """Run a git command on the workspace; return its status, and what it said of errors."""
-    done = subprocess.run(
+    ended = _ran(git, workspace, arguments, index)
+    return ended.status, ended.errors
+
+
+def _ran(git: str, workspace: str, arguments: tuple[str, ...], index: str | None) -> children.Ended:
+    ended = children.run(
         ["git", *arguments],
+        children.Bounds(SECONDS, OUTPUT, errors=OUTPUT),
         cwd=workspace,
-        env=environment(git, workspace, index),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=SECONDS,
-        check=False,
+        environment=environment(git, workspace, index),
     )
-    return done.returncode, done.stderr.decode("utf-8", "replace")
+    if ended.late or ended.flooded:
+        bound = f"took more than {SECONDS} s" if ended.late else f"said more than {OUTPUT} bytes"
+        raise ToolError(f"git {arguments[0]} {bound}")
+    return ended
 
 
 def run_git(git: str, workspace: str, *arguments: str, index: str | None = None) -> str:
@@ -334,16 +379,7 @@ def run_git(git: str, workspace: str, *arguments: str, index: str | None = None)
     Raises:
         ToolError: it failed.
     """
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=workspace,
-        env=environment(git, workspace, index),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        errors = done.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise ToolError(f"git {arguments[0]} failed: {errors}")
-    return done.stdout.decode("utf-8", "replace")
+    ended = _ran(git, workspace, arguments, index)
+    if ended.status:
+        raise ToolError(f"git {arguments[0]} failed: {ended.errors.strip()[-500:]}")
+    return ended.output.decode("utf-8", "replace")
