@@ -94,8 +94,9 @@ class Collector:
         Raises:
             WorkspaceError: what came out was refused, or git inside failed.
         """
-        # A fresh sandbox: nothing that the agent left running takes part any more.
-        await self._server.stop()
+        # Nothing that the agent left running takes part any more.
+        if not await self._server.end_the_rest():
+            await self._server.stop()
         said = await operation(self._server, {"op": "commit", "message": message})
         kept = await operation(self._server, {"op": "snapshot", "turn": turn})
         head = str(said.get("head"))

@@ -132,11 +132,14 @@ class Sandbox(Protocol):
     Attributes:
         name: for people.
         maps_paths: whether a mount is seen inside at its target, or at its source.
+        own_processes: whether processes inside are numbered by themselves, with the first one not
+            ours to end, so that one of them can end all others and no process of the host.
         gaps: what these walls do not hold; told at the beginning of each run.
     """
 
     name: str
     maps_paths: bool
+    own_processes: bool
     gaps: tuple[str, ...]
 
     @property

@@ -30,6 +30,7 @@ from orchestrator_tools.contract import (
 START_S = 30.0
 CLOSE_S = 2.0
 CALL_S = 90.0
+ALONE_S = 8.0
 MARGIN_S = 15.0
 PULSE_S = 5.0
 """After this long without an answer the server is asked whether it still listens."""
@@ -101,6 +102,23 @@ class ToolServer:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def end_the_rest(self) -> bool:
+        """End all that commands have left running inside, and keep the server.
+
+        Returns:
+            Whether nothing runs inside but the server; where not, only a fresh sandbox is sure to
+            be free of it: ``stop``.
+        """
+        session = self._session
+        if session is None or session.ended or not self._sandbox.own_processes:
+            return False
+        try:
+            with anyio.fail_after(ALONE_S):
+                answer = await session.ask({"op": "alone"})
+        except (ServerGone, TimeoutError):
+            return False
+        return "error" not in answer
 
     async def start(self) -> None:
         """Start the server ahead of the first call.
@@ -184,7 +202,12 @@ class ToolServer:
         try:
             number = theirs.fileno()
             spec = self._spec()
-            told = (*spec.environment, ("ORCHESTRATE_CHANNEL", str(number)))
+            own = "1" if self._sandbox.own_processes else "0"
+            told = (
+                *spec.environment,
+                ("ORCHESTRATE_CHANNEL", str(number)),
+                ("ORCHESTRATE_OWN_PROCESSES", own),
+            )
             spec = dataclasses.replace(spec, environment=told)
             process = await self._sandbox.start(self._argv, spec, pass_fds=(number,))
         except BaseException:

@@ -64,6 +64,7 @@ class BubblewrapSandbox:
     """
 
     maps_paths = True
+    own_processes = True
 
     def __init__(
         self,

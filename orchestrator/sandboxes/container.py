@@ -46,6 +46,7 @@ class ContainerSandbox:
 
     name = "container"
     maps_paths = True
+    own_processes = False
     python = "python3"
     owner: tuple[int, int] | None = None
 

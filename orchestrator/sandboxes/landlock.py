@@ -67,6 +67,7 @@ class LandlockSandbox:
 
     name = "landlock"
     maps_paths = False
+    own_processes = False
     gaps: tuple[str, ...] = GAPS
     owner: tuple[int, int] | None = None
 

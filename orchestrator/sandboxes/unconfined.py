@@ -21,6 +21,7 @@ class UnconfinedSandbox:
     """
 
     maps_paths = False
+    own_processes = False
     owner: tuple[int, int] | None = None
 
     def __init__(self, *, environment: Mapping[str, str], external: bool = False) -> None:

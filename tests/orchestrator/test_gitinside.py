@@ -24,6 +24,7 @@ class Instead:
 
     name = "instead"
     maps_paths = True
+    own_processes = False
     gaps: tuple[str, ...] = ()
     owner: tuple[int, int] | None = None
     python = "python3"

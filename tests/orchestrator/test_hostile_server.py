@@ -59,6 +59,7 @@ class Told:
     sandbox: UnconfinedSandbox = field(default_factory=lambda: UnconfinedSandbox(environment={}))
     name: str = "none"
     maps_paths: bool = False
+    own_processes: bool = False
     python: str = sys.executable
     gaps: tuple[str, ...] = ()
     owner: tuple[int, int] | None = None

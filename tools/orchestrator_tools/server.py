@@ -52,10 +52,12 @@ class Server:
         self._git = environment.get("ORCHESTRATE_GIT", "")
         self._scratch = environment.get("TMPDIR", "/tmp")
         self._rg = environment.get("ORCHESTRATE_RG", "rg")
+        self._own_processes = environment.get("ORCHESTRATE_OWN_PROCESSES") == "1"
         self._recall = Recall()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ping": lambda _: {},
             "call": self._call,
+            "alone": self._alone,
             "where": self._where,
             "redo": self._redo,
             "snapshot": self._snapshot,
@@ -185,6 +187,15 @@ class Server:
             return text_result(str(error), is_error=True, kind=type(error).__name__)
         except FAULTS as error:
             return text_result(f"{tool} failed: {error}", is_error=True, kind=type(error).__name__)
+
+    def _alone(self, _: dict[str, Any]) -> dict[str, Any]:
+        """End all that runs beside this server; asked only where the sandbox numbers its own."""
+        from orchestrator_tools import alone
+
+        if not self._own_processes:
+            raise ToolError("this sandbox has no processes of its own")
+        alone.end_the_rest()
+        return {}
 
     def _snapshot(self, message: dict[str, Any]) -> dict[str, Any]:
         from orchestrator_tools import snapshot
