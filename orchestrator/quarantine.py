@@ -12,6 +12,9 @@ from orchestrator.errors import WorkspaceError
 from orchestrator.hostgit import environment, path_list, run_git
 from orchestrator.objects import FULL_ID
 
+SMALL = 1024 * 1024
+"""Bytes of a pack below which more than one thread costs more than it saves."""
+
 
 def take_in(common: Path, pack: Path, *, base: str, head: str, limit: int) -> None:
     """Check a pack, and move its objects into a repository.
@@ -38,14 +41,16 @@ def take_in(common: Path, pack: Path, *, base: str, head: str, limit: int) -> No
             GIT_OBJECT_DIRECTORY=str(quarantine),
             GIT_ALTERNATE_OBJECT_DIRECTORIES=path_list([objects]),
         )
-        if pack.stat().st_size:
+        size = pack.stat().st_size
+        if size:
             arguments = ["index-pack", "--stdin", "--fix-thin", "--strict"]
+            arguments += ["--threads=1"] if size < SMALL else []
             with pack.open("rb") as file:
                 _index_pack(common, [*arguments, f"--max-input-size={limit}"], file, env)
         _require_whole(objects, head, base, env)
         _move_pack(quarantine / "pack", objects / "pack")
     finally:
-        shutil.rmtree(quarantine, ignore_errors=True)
+        _remove(quarantine)
 
 
 def _index_pack(common: Path, arguments: list[str], data: BinaryIO, env: Mapping[str, str]) -> None:
@@ -79,3 +84,12 @@ def _move_pack(source: Path, target: Path) -> None:
     files = [one for one in source.iterdir() if one.suffix in order]
     for file in sorted(files, key=lambda one: order[one.suffix]):
         file.replace(target / file.name)
+
+
+def _remove(quarantine: Path) -> None:
+    """Remove a quarantine; where all went well nothing is left in it but a folder."""
+    try:
+        (quarantine / "pack").rmdir()
+        quarantine.rmdir()
+    except OSError:
+        shutil.rmtree(quarantine, ignore_errors=True)

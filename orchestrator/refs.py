@@ -16,7 +16,7 @@ from orchestrator.standing import NoAnswer, StandingGit
 
 PATIENCE_S = 0.5
 """Time to wait for one's turn before a process of one's own is started."""
-PACKED_MOST = 4 * 1024 * 1024
+PACKED_MOST = 1024 * 1024
 """Bytes of packed refs above which git is asked, which searches them."""
 ELSEWHERE = b"refs/heads/.invalid"
 """What HEAD holds where refs are not kept in files."""
@@ -128,6 +128,8 @@ class Refs:
             return []
         if len(data) > PACKED_MOST:
             raise _Unknown
+        if b" " + os.fsencode(prefix) not in data:
+            return []
         rest = b"" if not deep else b"[^\n]+" if prefix.endswith("/") else b"(?:/[^\n]+)?"
         pattern = b"(?m)^[0-9a-f]{40,64} (" + re.escape(os.fsencode(prefix)) + rest + b")$"
         return [os.fsdecode(one) for one in re.findall(pattern, data)]

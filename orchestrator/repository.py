@@ -21,7 +21,7 @@ from orchestrator.objects import FULL_ID, Entry, Found, Listings, ObjectReader
 from orchestrator.quarantine import take_in
 from orchestrator.records import DiffStat
 from orchestrator.refs import Refs
-from orchestrator.together import Together
+from orchestrator.sharedanswer import SharedAnswer
 from orchestrator.trees import Trees
 from orchestrator.values import frozen
 
@@ -69,7 +69,7 @@ class Repository:
         self._refs = Refs(located.common)
         self._patches = Comparing(located.common, *PATCHED, settings=AS_PLAIN)
         self._counts = Comparing(located.common, *COUNTED)
-        self._dirty = Together(self._look)
+        self._dirty = SharedAnswer(self._look)
         self._command: Git | None = None
 
     def close(self) -> None:
@@ -240,9 +240,9 @@ class Repository:
         return self._ancestry.line(newest, base)
 
     def _counting(self) -> Git:
-        """Return GitPython's command, which asks for git's version once."""
+        """Return GitPython's command, for what the git that stays does not tell."""
         if self._command is None:
-            # Its import costs 40 ms: it waits until a run has something to count.
+            # Its import costs 40 ms, and it is rarely needed.
             import git
 
             self._command = git.cmd.Git(str(self.common))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.ancestry import Ancestry
+from orchestrator.comparing import Comparing
 from orchestrator.patches import read_changes, read_history
 from orchestrator.repository import Repository, locate
 from tests.builders import IDENTITY
@@ -28,12 +30,20 @@ def git(folder: Path, *arguments: str, stdin: bytes | None = None) -> str:
     return done.stdout.decode().strip()
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+@pytest.fixture(scope="module", params=["by the git that stays", "by one of its own"])
+def repository(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Repository]:
     folder = tmp_path_factory.mktemp("patches")
     git(folder, "init", "-q")
     git(folder, "commit", "-q", "--allow-empty", "-m", "first")
-    return locate(folder)
+    found = locate(folder)
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "by one of its own":
+            patched.setattr(Comparing, "between", lambda *_: None)
+            patched.setattr(Ancestry, "line", lambda *_: None)
+        yield found
+    found.close()
 
 
 def tree(repository: Repository, files: Mapping[str, bytes | tuple[str, bytes]]) -> str:

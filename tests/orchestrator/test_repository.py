@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.comparing import Comparing
 from orchestrator.errors import RepositoryRefused, WorkspaceError
 from orchestrator.records import DiffStat
 from orchestrator.repository import BLOB_LIMIT, locate
@@ -191,6 +192,14 @@ def test_a_shallow_clone_says_so(repo: Path, tmp_path: Path) -> None:
     assert locate(tmp_path / "shallow").located.shallow
 
 
+@pytest.fixture(params=["by the git that stays", "by one of its own"])
+def compared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which git compares."""
+    if request.param == "by one of its own":
+        monkeypatch.setattr(Comparing, "between", lambda *_: None)
+
+
+@pytest.mark.usefixtures("compared")
 def test_a_change_is_counted(repo: Path) -> None:
     """Files and lines are counted, binary files without lines, whatever the names."""
     found = locate(repo)
@@ -323,11 +332,13 @@ def test_looking_for_changes_runs_no_program_of_the_repository(
     assert ran(tmp_path) == set()
 
 
-def test_counting_a_change_runs_no_program_of_the_repository(hostile: Path, tmp_path: Path) -> None:
-    """Neither an external diff nor a conversion takes part in a diff stat."""
+@pytest.mark.usefixtures("compared")
+def test_comparing_runs_no_program_of_the_repository(hostile: Path, tmp_path: Path) -> None:
+    """Neither an external diff nor a conversion takes part in a diff stat or a patch."""
     found = locate(hostile)
     base = git(hostile, "rev-parse", "HEAD~1")
     assert found.diff_stat(base, found.located.head).files == 2
+    assert b"+two\n" in found.patch(base, found.located.head)
     assert ran(tmp_path) == set()
 
 

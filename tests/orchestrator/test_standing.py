@@ -16,8 +16,8 @@ from orchestrator.comparing import AS_PLAIN, COUNTED, PATCHED, Comparing
 from orchestrator.errors import WorkspaceError
 from orchestrator.hostgit import environment
 from orchestrator.repository import Repository, locate
+from orchestrator.sharedanswer import SharedAnswer
 from orchestrator.standing import NoAnswer, StandingGit
-from orchestrator.together import Together
 from tests.builders import a_commit, a_repository, git
 from tests.orchestrator.git_starts import starts
 
@@ -97,19 +97,19 @@ def test_many_who_ask_at_once_get_one_answer_that_is_not_older_than_their_questi
             self.lock.release()
             self.left.release()
 
-    together = Together(question)
+    shared = SharedAnswer(question)
     seen = Seen()
-    together._counting = seen  # type: ignore[assignment]
+    shared._counting = seen  # type: ignore[assignment]
     with ThreadPoolExecutor(9) as threads:
-        one = threads.submit(together.answer)
+        one = threads.submit(shared.answer)
         first.wait()
-        others = [threads.submit(together.answer) for _ in range(8)]
+        others = [threads.submit(shared.answer) for _ in range(8)]
         for _ in range(10):  # the first one leaves it twice
             seen.left.acquire()
         go_on.set()
         assert one.result() == 1
         assert {each.result() for each in others} == {2}
-    assert together.answer() == 3
+    assert shared.answer() == 3
 
 
 def test_a_question_that_fails_fails_for_who_asked_it() -> None:
@@ -122,10 +122,10 @@ def test_a_question_that_fails_fails_for_who_asked_it() -> None:
             raise OSError("no answer")
         return found
 
-    together = Together(question)
+    shared = SharedAnswer(question)
     with pytest.raises(OSError, match="no answer"):
-        together.answer()
-    assert together.answer() == 7
+        shared.answer()
+    assert shared.answer() == 7
 
 
 # -- comparing

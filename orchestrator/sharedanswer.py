@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Answer = TypeVar("Answer")
 
 
-class Together(Generic[Answer]):
+class SharedAnswer(Generic[Answer]):
     """A question that many threads ask at the same time, and that is answered once for them.
 
     Nobody gets an answer that was begun before they asked, so it is as true as one of their own.
