@@ -223,3 +223,34 @@ def test_a_tool_that_could_not_be_loaded_is_tried_again(client: Client, tool: st
     assert text_of(client.call(tool)).startswith(f"{tool}: Arguments lacks ")
     (client.workspace / "f").write_text("x\n")
     assert text_of(client.call("Read", file_path="f")) == "1\tx"
+
+
+def test_what_lies_in_the_workspace_is_never_loaded(client: Client) -> None:
+    """Rooms and modules that are loaded late are the server's own, whatever the agent writes."""
+    names = {*sys.stdlib_module_names, "orchestrator_tools/__init__", "orchestrator_tools/nearest"}
+    (client.workspace / "orchestrator_tools").mkdir()
+    for name in names - {"__main__"}:
+        (client.workspace / f"{name}.py").write_text("open('stolen', 'w')\n")
+    (client.workspace / "f").write_text("some text\n")
+    assert text_of(client.call("Read", file_path="f")) == "1\tsome text"
+    assert text_of(client.call("Bash", command="cd orchestrator_tools; pwd")).endswith("_tools")
+    missed = client.call("Edit", file_path="f", old_string="some  text", new_string="x")
+    assert "white space" in text_of(missed)
+    cwd = str(client.workspace / "orchestrator_tools")
+    assert text_of(client.call("Glob", pattern="*.py", cwd=cwd)).count(".py") == 2
+    assert "nearest" in text_of(client.call("Grep", pattern="stolen", cwd=cwd))
+    assert "there is no snapshot" in client.ask(op="restore", snapshot="1:x")["error"]
+    assert not (client.workspace / "stolen").exists()
+
+
+def test_a_server_short_of_memory_goes_on(client: Client) -> None:
+    """A tool for whose code there is no memory says so, and works once there is some again."""
+    pid = client.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_AS)
+    taken = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (taken, limits[1]))
+    (client.workspace / "f").write_text("x\n" * 2_000_000)
+    answer = client.call("Read", file_path="f")
+    assert answer["is_error"] and text_of(answer).startswith("Read failed: ")
+    resource.prlimit(pid, resource.RLIMIT_AS, limits)
+    assert not client.call("Read", file_path="f")["is_error"]
