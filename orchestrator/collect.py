@@ -28,6 +28,10 @@ ERRORS_LIMIT = 500
 FAILED = "git pack-objects failed inside"
 
 
+class PackingFailed(WorkspaceError):
+    """The inside did not tell its pack; another sandbox may."""
+
+
 @frozen
 class CollectedWork:
     """The commit that came out.
@@ -149,7 +153,7 @@ class Collector:
         try:
             try:
                 with anyio.fail_after(PATIENCE_S):
-                    await self._pack(pack, head, (base, *self._merged(), *merged))
+                    await self._packed(pack, head, (base, *self._merged(), *merged))
             except TimeoutError:
                 raise WorkspaceError(f"{FAILED}: it took over {PATIENCE_S:g} s") from None
             finally:
@@ -159,6 +163,14 @@ class Collector:
             )
         finally:
             pack.unlink(missing_ok=True)
+
+    async def _packed(self, target: Path, head: str, known: Sequence[str]) -> None:
+        try:
+            await self._pack(target, head, known)
+        except PackingFailed:
+            # The agent may have set limits on its server that leave it no room for this.
+            await self._server.stop()
+            await self._pack(target, head, known)
 
     async def _pack(self, target: Path, head: str, known: Sequence[str]) -> None:
         """Write what a commit adds to known ones into a file, as it is told from inside."""
@@ -179,13 +191,13 @@ class Collector:
         try:
             answer = await self._server.ask(asked, seconds=PATIENCE_S)
         except ServerGone as gone:
-            raise WorkspaceError(f"{FAILED}: {gone}") from None
+            raise PackingFailed(f"{FAILED}: {gone}") from None
         if "error" in answer:
-            raise WorkspaceError(f"{FAILED}: {str(answer['error'])[-ERRORS_LIMIT:]}")
+            raise PackingFailed(f"{FAILED}: {str(answer['error'])[-ERRORS_LIMIT:]}")
         data, more = _decoded(answer.get("data")), answer.get("more") is True
         # Only the last part may be small: what trickles would keep the host busy for long.
         if data is None or len(data) > PACK_PART or (more and len(data) < PACK_PART):
-            raise WorkspaceError(f"{FAILED}: what was told is no part of a pack")
+            raise PackingFailed(f"{FAILED}: what was told is no part of a pack")
         return data, more
 
 

@@ -27,6 +27,9 @@ import json, os, socket, sys
 channel = socket.socket(fileno=int(os.environ["ORCHESTRATE_CHANNEL"]))
 requests = channel.makefile("rb")
 told = json.load(open(os.environ["TOLD"]))
+lives = os.environ["TOLD"] + ".lives"
+said = told["lives"][os.path.exists(lives)]
+open(lives, "w").close()
 def say(message, number):
     channel.sendall(json.dumps({**message, "id": number}).encode() + b"\n")
 channel.sendall(b'{"ready":true}\n')
@@ -36,7 +39,7 @@ for line in requests:
     with open(os.environ["TOLD"] + ".asked", "a") as file:
         file.write(message["op"] + "\n")
     if message["op"] in {"pack", "packed"}:
-        answer = told["parts"][min(parts, len(told["parts"]) - 1)]
+        answer = said[min(parts, len(said) - 1)]
         parts += 1
         if answer == "die":
             os._exit(1)
@@ -48,7 +51,8 @@ for line in requests:
     else:
         say({"head": told["head"], "snapshot": "0:" + "a" * 40}, message["id"])
 """
-"""Names a head, and tells of its pack what it was told to; the last of the parts again and again."""
+"""Names a head, and tells of its pack what it was told to; the last of the parts again and again.
+In its first life it may tell something else."""
 
 pytestmark = pytest.mark.asyncio
 
@@ -69,9 +73,13 @@ class Given:
         self.told = folder / "told"
         self.state = folder / "state"
 
-    async def collect(self, *parts: Any, head: str = "", limit: int = 1 << 20) -> CollectedWork:
+    async def collect(
+        self, *parts: Any, head: str = "", limit: int = 1 << 20, first: Any = None
+    ) -> CollectedWork:
         """Bring out what a server tells; whatever it does, no file of it is left."""
-        self.told.write_text(json.dumps({"head": head or self.head, "parts": parts}))
+        self.told.write_text(
+            json.dumps({"head": head or self.head, "lives": [first or parts, parts]})
+        )
         sandbox = UnconfinedSandbox(environment={})
         await sandbox.check()
         workspace = Workspace(
@@ -192,10 +200,18 @@ async def test_a_pack_without_an_end_stops_at_its_limit(given: Given) -> None:
 
 
 async def test_a_server_that_dies_between_parts_brings_nothing_out(given: Given) -> None:
-    """Half of a pack is none, and no other server is asked for the rest."""
+    """Half of a pack is none: another server is asked for all of it, once."""
     with pytest.raises(WorkspaceError, match="the tool server ended"):
         await given.collect({"bytes": FULL, "more": True}, "die", limit=2 << 20)
-    assert given.asked() == ["commit", "snapshot", "pack", "packed"]
+    assert given.asked() == ["commit", "snapshot", *["pack", "packed"] * 2]
+
+
+@pytest.mark.parametrize("first", ["die", {"error": "too many open files"}, {"data": "?"}])
+async def test_another_server_may_pack_what_one_cannot(given: Given, first: Any) -> None:
+    """A server whose limits an agent has lowered is replaced, and the work comes out."""
+    work = await given.collect(part(given.pack), first=[first])
+    assert work.commit == given.head
+    assert given.asked() == ["commit", "snapshot", "pack", "pack"]
 
 
 async def test_a_silent_server_is_given_up(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
