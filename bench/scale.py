@@ -283,13 +283,14 @@ def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figu
         if profiler:
             profiler.enable()
         wall = anyio.run(all_of_them)
+        own_after, below_after = (
+            resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         if profiler and profile:
             profiler.disable()
             profiler.dump_stats(profile)
         memory.stop()
         gaps = model.stop()
-        own_after = resource.getrusage(resource.RUSAGE_SELF)
-        below_after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if set(statuses) - {"done", "needs_human", "gate_failed"}:
         raise SystemExit(f"not all runs ended well: {dict(statuses)}")
     per_turn: dict[int, list[float]] = defaultdict(list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import anyio
@@ -354,7 +355,7 @@ class Runner:
             outcomes=self._outcomes,
             emit=self._emit,
             events=self._events,
-            required=lambda: required_of(self._means),
+            required=cache(lambda: required_of(self._means)),
             publisher=self._publisher(),
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 import httpx2
 
 from orchestrator.errors import MalformedReply, ModelError, ModelRefused
@@ -28,15 +30,21 @@ class MessagesClient:
 
     def __init__(self, *, key: str, base_url: str = DEFAULT_URL, silence_s: float = 120.0) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/messages"
-        self._headers = {
-            "authorization": f"Bearer {sendable(key)}",
-            "anthropic-version": API_VERSION,
-            "content-type": "application/json",
-            "accept": "text/event-stream",
-            "user-agent": "issue-orchestrator",
-        }
+        self._parsed: httpx2.URL | None = None
+        self._headers = httpx2.Headers(
+            {
+                "authorization": f"Bearer {sendable(key)}",
+                "anthropic-version": API_VERSION,
+                "content-type": "application/json",
+                "accept": "text/event-stream",
+                "accept-encoding": "gzip, deflate",
+                "user-agent": "issue-orchestrator",
+            }
+        )
+        timeout = httpx2.Timeout(silence_s, connect=CONNECT_S)
+        self._extensions = {"timeout": timeout.as_dict()}
         self._connections = Connections(
-            timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
+            timeout=timeout,
             secure=not self._url.startswith("http://"),
         )
 
@@ -44,11 +52,17 @@ class MessagesClient:
         """Return the reply; raises ``ModelError`` where none came."""
         accumulator = Accumulator()
         try:
+            # Made here: the client would put address, headers and cookies together each time.
+            asked = httpx2.Request(
+                "POST",
+                self._address(),
+                headers=self._headers,
+                content=request.body(),
+                extensions=self._extensions,
+            )
             async with (
                 self._connections.one() as client,
-                client.stream(
-                    "POST", self._url, content=request.body(), headers=self._headers
-                ) as response,
+                aclosing(await client.send(asked, stream=True)) as response,
             ):
                 if response.status_code != 200:
                     raise await self._refusal(response)
@@ -79,6 +93,11 @@ class MessagesClient:
                 hint="check the network, and ANTHROPIC_BASE_URL",
             ) from None
         return accumulator.reply(request_id, rates)
+
+    def _address(self) -> httpx2.URL:
+        if self._parsed is None:
+            self._parsed = httpx2.URL(self._url)
+        return self._parsed
 
     @staticmethod
     async def _refusal(response: httpx2.Response) -> ModelError:

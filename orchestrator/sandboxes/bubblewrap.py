@@ -85,6 +85,7 @@ class BubblewrapSandbox:
             state=state / "sandbox", environment=environment, shown=self._mounts, user=user
         )
         self._programs: Programs | None = None
+        self._system: dict[Programs, list[str]] = {}
 
     @property
     def owner(self) -> tuple[int, int] | None:
@@ -138,7 +139,7 @@ class BubblewrapSandbox:
             first = walls.holding(b"", "first")
             flags = ["--info-fd", str(first), *flags]
             # By a descriptor: a command line can be read inside, and would tell the host's paths.
-            told = walls.holding(b"".join(os.fsencode(flag) + b"\0" for flag in flags), "flags")
+            told = walls.holding(os.fsencode("\0".join(flags)) + b"\0", "flags")
             # A folder of the user's own can be entered only once the user has been changed.
             entering = ENTER + LIMITS if self.user else LIMITS
             where = [spec.cwd] if self.user else []
@@ -176,7 +177,9 @@ class BubblewrapSandbox:
             targets = [f"/etc/{name}" for name in inside.OWN_FILES]
             targets += [mount.target for mount in (*shown, *spec.mounts)]
             flags += [part for one in _folders_above(targets) for part in ("--dir", one)]
-        flags += self._system(programs)
+        if programs not in self._system:
+            self._system[programs] = self._of_the_system(programs)
+        flags += self._system[programs]
         for mount in shown:
             flags += ["--ro-bind-try", mount.source, mount.target]
         for mount in spec.mounts:
@@ -195,7 +198,7 @@ class BubblewrapSandbox:
         values["PATH"] = ":".join(["/opt/bin", *spec.path, *self._path, *inside.SYSTEM_PATH])
         return values | dict(spec.environment)
 
-    def _system(self, programs: Programs) -> list[str]:
+    def _of_the_system(self, programs: Programs) -> list[str]:
         """Return the flags for what every sandbox shows of the machine."""
         flags = ["--ro-bind", "/usr", "/usr"]
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ MOST = 512
 OLD_S = 60
 TOP = Path("/sys/fs/cgroup")
 PREFIX = "orchestrate-"
+
+KILLED = re.compile(rb"^oom_kill +[1-9]", re.MULTILINE)
 
 # The shell enters the groups and becomes the sandbox, so that nothing is ever outside them.
 ENTER = (
@@ -66,7 +69,7 @@ class Groups:
     def __init__(self) -> None:
         self.folders: list[Path] = []
         self.bounded: set[str] = set()
-        self._memory: Path | None = None
+        self._memory = ""
 
     @classmethod
     def make(cls, *, memory_mb: int) -> Groups:
@@ -94,7 +97,7 @@ class Groups:
             if group not in self.folders:
                 self.folders.append(group)
             if bound.what == "memory":
-                self._memory = group
+                self._memory = str(group)
                 with contextlib.suppress(OSError):  # no way round the bound by swapping
                     (group / "memory.swap.max").write_text("0", encoding="ascii")
             return
@@ -107,21 +110,37 @@ class Groups:
 
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has ended a process for the memory that all of them use."""
-        if self._memory is None:
+        if not self._memory:
             return False
         for name in ("memory.oom_control", "memory.events"):
-            try:
-                text = (self._memory / name).read_text(encoding="ascii")
-            except OSError:
-                continue
-            counts = dict(line.split(maxsplit=1) for line in text.splitlines() if " " in line)
-            return counts.get("oom_kill", "0") != "0"
+            text = _read(f"{self._memory}/{name}")
+            if text is not None:
+                return KILLED.search(text) is not None
         return False
+
+    def count(self) -> int | None:
+        """Return how many processes are in the groups; None where the kernel does not tell."""
+        text = _read(f"{self.folders[0]}/cgroup.procs") if self.folders else None
+        return None if text is None else text.count(b"\n")
 
     def gone(self) -> bool:
         """Remove the groups whose processes have ended; tell whether none is left."""
         self.folders = [one for one in self.folders if not _remove(one)]
         return not self.folders
+
+
+def _read(path: str) -> bytes | None:
+    """Return a small file of the kernel's: it is asked for after every call."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(file, 65536)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 def _bounded(group: Path, file: str, value: str) -> bool:

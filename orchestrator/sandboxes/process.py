@@ -136,6 +136,10 @@ class SandboxedProcess:
         """Tell whether the kernel has ended a process inside for its memory."""
         return self._groups.ran_out_of_memory()
 
+    def count(self) -> int | None:
+        """Return how many processes there are, where the kernel counts and bounds them itself."""
+        return self._groups.count() if "memory" in self._groups.bounded else None
+
     def _is_there(self) -> bool:
         try:
             signal.pidfd_send_signal(self._handle, 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import platform
 import struct
+from functools import cache
 
 from orchestrator.values import frozen
 
@@ -131,6 +132,7 @@ AARCH64 = CallTable(
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 
+@cache
 def program(machine: str | None = None, *, namespaces: bool = True) -> bytes:
     """Return the filter for a machine, as ``bwrap --seccomp`` reads it.
 

@@ -45,6 +45,10 @@ class Endable(Protocol):
         """Tell whether the kernel has ended a process inside for its memory."""
         ...
 
+    def count(self) -> int | None:
+        """Return how many processes there are, where the kernel counts and bounds them itself."""
+        ...
+
     def end_for(self, reason: str) -> None:
         """End everything inside."""
         ...
@@ -104,8 +108,10 @@ class Watchdog:
                 self._changed.wait(PERIOD_S if busy else IDLE_S)
                 busy = False
                 for one in self._watched:
-                    there = list(tree(one.process.pid))
-                    busy = busy or len(there) > IDLE
+                    # Whose memory the kernel bounds, those need not be looked for one by one.
+                    count = one.process.count()
+                    there = list(tree(one.process.pid)) if count is None else []
+                    busy = busy or (count or len(there)) > IDLE
                     reason = self._reason(one, there)
                     if reason:
                         one.process.end_for(reason)
