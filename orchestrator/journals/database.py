@@ -79,7 +79,7 @@ class Database:
         self.path = path
         self._turn = anyio.Lock(fast_acquire=True)
         self._waiting: list[Change[Any]] = []
-        self._slow = False
+        self._slow = self._slow_to_read = False
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -132,21 +132,22 @@ class Database:
         """Close the file."""
         self._connection.close()
 
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do a piece of work on the database and return its result; it is never cut off half way.
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a piece of work that changes nothing, and return its result.
 
-        It takes 0.1 ms, less than handing it to a thread and back. On a disk that turns out to be
-        slow it goes to a thread, so that no other run of this process waits for it.
+        It takes 0.1 ms, less than handing it to a thread and back. Where it turns out to be slow,
+        the next one goes to a thread, so that no other run of this process waits for it.
 
         Raises:
-            JournalError: the file cannot be read or written.
+            JournalError: the file cannot be read.
         """
-        if self._is_quick():
-            return self._timed(work)
         done: list[T] = []
         with anyio.CancelScope(shield=True):
             async with self._turn:
-                done.append(await anyio.to_thread.run_sync(self._timed, work))
+                if self._slow_to_read:
+                    await anyio.to_thread.run_sync(lambda: done.append(self._read(work)))
+                else:
+                    done.append(self._read(work))
         return done[0]
 
     async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -162,7 +163,7 @@ class Database:
             JournalError: the file cannot be read or written.
         """
         if self._is_quick():
-            return self._timed(lambda file: transaction(file, work))
+            return self._change(lambda file: transaction(file, work))
         change = Change(work)
         self._waiting.append(change)
         with anyio.CancelScope(shield=True):
@@ -170,7 +171,7 @@ class Database:
                 if not change.ended:
                     changes, self._waiting = self._waiting, []
                     await anyio.to_thread.run_sync(
-                        self._timed, lambda file: make_together(file, changes)
+                        self._change, lambda file: make_together(file, changes)
                     )
         try:
             return change.result()
@@ -181,14 +182,22 @@ class Database:
         """Tell whether nothing on the file has to be waited for."""
         return not self._slow and not self._turn.locked()
 
-    def _timed(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        done, self._slow_to_read = self._timed(work)
+        return done
+
+    def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._slow = True  # until it is known, and where it fails
+        done, self._slow = self._timed(work)
+        return done
+
+    def _timed(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T, bool]:
+        """Do a piece of work; return what it returns, and whether it took long."""
         started = time.perf_counter()
         try:
-            return work(self._connection)
+            return work(self._connection), time.perf_counter() - started > SLOW_S
         except sqlite3.Error as error:
             raise journal_error(self.path, error) from None
-        finally:
-            self._slow = time.perf_counter() - started > SLOW_S
 
 
 def journal_error(path: Path, error: sqlite3.Error) -> JournalError:

@@ -26,4 +26,4 @@ async def worked_s(database: Database, most: int) -> dict[str, float]:
     def select(connection: sqlite3.Connection) -> dict[str, float]:
         return {str(run): float(gaps) for run, gaps in connection.execute(WORKED, (most,))}
 
-    return await database.do(select)
+    return await database.read(select)

@@ -65,7 +65,7 @@ class SqliteNights:
                 (night, "running", 1, self._owner, record, now, now),
             )
 
-        await self._database.do(insert)
+        await self._database.change(insert)
         return SqliteNight(self._database, night, epoch=1)
 
     async def take_over(self, night: str) -> SqliteNight:
@@ -92,7 +92,7 @@ class SqliteNights:
                 raise LeaseLost(f"batch {row.night} was taken over by another process just now")
             return row.epoch + 1
 
-        return SqliteNight(self._database, row.night, epoch=await self._database.do(update))
+        return SqliteNight(self._database, row.night, epoch=await self._database.change(update))
 
     async def row(self, night: str) -> NightRow:
         """Return one night; a prefix of its id is enough where it is unique.
@@ -114,7 +114,7 @@ class SqliteNights:
             query = f"select {COLUMNS} from nights order by began desc, rowid desc"  # noqa: S608 - our own words
             return [NightRow(*row) for row in connection.execute(query)]
 
-        return await self._database.do(select)
+        return await self._database.read(select)
 
     async def events(self, night: str) -> list[tuple[str, bytes]]:
         """Return kind and data of all events of a night in order; nothing is taken over."""
@@ -178,4 +178,4 @@ async def _events(database: Database, night: str) -> list[tuple[str, bytes]]:
         query = "select kind, data from night_events where night=? order by seq"
         return connection.execute(query, (night,)).fetchall()
 
-    return await database.do(select)
+    return await database.read(select)

@@ -95,7 +95,7 @@ class SqliteJournal:
                     hint=f"go on with: orchestrate issue {run.issue.key}",
                 ) from None
 
-        await self.database.do(insert)
+        await self.database.change(insert)
         return SqliteRunJournal(self, run.run_id, epoch=1)
 
     async def take_over(self, run: str, *, silent: bool = False) -> SqliteRunJournal:
@@ -155,7 +155,7 @@ class SqliteJournal:
                     "update runs set beat=? where run=? and epoch=?", (now, run, epoch)
                 )
 
-        await self.database.do(update)
+        await self.database.change(update)
 
     async def row(self, run: str) -> RunRow:
         """Return one run; a prefix of its id is enough where it is unique.
@@ -186,7 +186,7 @@ class SqliteJournal:
                 for run, repo, issue, state, epoch, owner, text, *times in found
             ]
 
-        return await self.database.do(select)
+        return await self.database.read(select)
 
     async def unfinished(self, repo: str, issue: str) -> str | None:
         """Return the id of an issue's unfinished run, if it has one; forks stand beside it."""
@@ -199,7 +199,7 @@ class SqliteJournal:
             ).fetchone()
             return str(row[0]) if row else None
 
-        return await self.database.do(select)
+        return await self.database.read(select)
 
     async def ended(self, repo: str, issue: str) -> Ended | None:
         """Return an issue's latest run, its outcome and its journal, if that run has ended."""
@@ -239,7 +239,7 @@ class SqliteJournal:
             query = "select count(*) from runs where repo=? and issue=?"
             return int(database.execute(query, (repo, issue)).fetchone()[0])
 
-        return await self.database.do(select)
+        return await self.database.read(select)
 
     async def abandon(self, run: str) -> None:
         """Mark an unfinished run as given up, so that a new attempt may start."""
@@ -250,7 +250,7 @@ class SqliteJournal:
                 (time.time(), run),
             )
 
-        await self.database.do(update)
+        await self.database.change(update)
 
     async def outcome(self, run: str) -> Outcome | None:
         """Return the last outcome of a run, if it has one."""
@@ -264,7 +264,7 @@ class SqliteJournal:
             event = decode(row[0], row[1]) if row else None
             return event.outcome if isinstance(event, RunFinished | RunParked) else None
 
-        return await self.database.do(select)
+        return await self.database.read(select)
 
     # -- events ----------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class SqliteJournal:
             query = "select seq, epoch, key, kind, data, at from events where run=? order by seq"
             return database.execute(query, (run,)).fetchall()
 
-        return await self.database.do(select)
+        return await self.database.read(select)
 
     async def events(self, run: str) -> list[Event]:
         """Return all events of a run in order.
@@ -300,7 +300,7 @@ class SqliteJournal:
             return database.execute(query, (run,)).fetchall()
 
         try:
-            return [decode(kind, data) for kind, data in await self.database.do(select)]
+            return [decode(kind, data) for kind, data in await self.database.read(select)]
         except ValueError as error:
             raise JournalError(f"run {run}: {error}") from None
 

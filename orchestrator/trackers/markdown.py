@@ -121,10 +121,12 @@ class MarkdownTracker:
                 f"no issue {key}: there is no folder {self._folder}",
                 hint=f"write the issue as {self._folder.name}/{key}-what-to-do.md",
             )
-        names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
-        found = [one for one in names if one.stem == key or one.stem.startswith(f"{key}-")]
+        # As text, not as paths: a folder may hold thousands, and each run of a batch looks for one.
+        names = [one for one in os.listdir(self._folder) if one.endswith(".md")]  # noqa: PTH208
+        own = [one for one in names if one == f"{key}.md" or one.startswith(f"{key}-")]
+        found = [path for path in map(self._folder.joinpath, own) if path.is_file()]
         if not found:
-            keys = sorted({one.stem.partition("-")[0] for one in names})[:12]
+            keys = sorted({one.removesuffix(".md").partition("-")[0] for one in names})[:12]
             there = f"there are {', '.join(keys)}" if keys else "the folder is empty"
             raise IssueNotFound(f"no issue {key} in {self._folder}", hint=there)
         if len(found) > 1:

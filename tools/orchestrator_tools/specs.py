@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 
 from orchestrator_tools.contract import ToolSpec
 
@@ -24,6 +25,7 @@ def names() -> list[str]:
     return list(_written())
 
 
+@cache
 def _written() -> dict[str, Any]:
     with open(FILE, encoding="utf-8") as file:
         written: dict[str, Any] = json.load(file)
