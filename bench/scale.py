@@ -3,8 +3,8 @@
     python bench/scale.py [--runs 1,8,32,100] [--turns 10] [--latency 1.0] [--long 400] [--profile FILE]
 
 Each run is a whole one: an issue of its own, a workspace and a sandbox of its own, every event
-journaled. Turns read, search, edit, run a command, and the last one ends the work. Prints, for each
-number of runs, the wall time against the ideal (turns times latency), the processor time a turn
+journaled. Turns read, search, edit, run a command, and the last one ends the work. The walls are
+proved before the clock runs, as they are on a machine in use. Prints, for each number of runs, the wall time against the ideal (turns times latency), the processor time a turn
 (of this process, and of everything inside the sandboxes), memory a run over what an idle
 process takes, and the gap between a reply and the next request. ``--long`` plays one run of so many
 turns and compares the gap at turn 10, 100 and the last ones.
@@ -247,6 +247,17 @@ def make_repository(place: Path, runs: int) -> Path:
     return repo
 
 
+def prove_walls(state: Path) -> None:
+    """Let the walls be proved before the clock runs."""
+    from orchestrator import open_toolbox
+
+    async def once() -> None:
+        async with open_toolbox(state.parent / "repo", state=state):
+            pass
+
+    anyio.run(once)
+
+
 def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figures:
     """Play so many runs at once."""
     from orchestrator import Orchestrator
@@ -254,6 +265,7 @@ def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figu
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         place = Path(folder)
         repo = make_repository(place, runs)
+        prove_walls(place / "state")
         model = Model(latency, turns, place / "gaps.json")
         os.environ["ANTHROPIC_BASE_URL"] = model.url
         os.environ["ANTHROPIC_API_KEY"] = "dummy"

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-A_PROCESSOR = 2
+A_PROCESSOR = 1
 """Places for each processor: while one's processes wait for a disk, another's are at work."""
-LEAST = 4
+LEAST = 3
 
 
 class Pacing:

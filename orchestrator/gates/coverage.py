@@ -10,6 +10,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from orchestrator.gates.configured import settings_of_base, told_of
@@ -295,14 +296,19 @@ def _toml_tables(data: bytes) -> Iterator[Mapping[str, Sequence[str] | str]]:
 
 def _ini_tables(files: Mapping[str, bytes]) -> Iterator[Mapping[str, str]]:
     for name, prefix in ((".coveragerc", ""), ("setup.cfg", "coverage:"), ("tox.ini", "coverage:")):
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read_string(files.get(name, b"").decode("utf-8", "replace"))
-        except configparser.Error:
-            continue
-        for section in parser.sections():
-            if section in {f"{prefix}run", f"{prefix}report"}:
-                yield dict(parser.items(section))
+        if name in files:
+            yield from _sections(files[name], prefix)
+
+
+@lru_cache(maxsize=32)
+def _sections(data: bytes, prefix: str) -> Sequence[Mapping[str, str]]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(data.decode("utf-8", "replace"))
+    except configparser.Error:
+        return ()
+    wanted = {f"{prefix}run", f"{prefix}report"}
+    return [dict(parser.items(one)) for one in parser.sections() if one in wanted]
 
 
 def _matches(path: str, pattern: str) -> bool:
