@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 import anyio
 
@@ -16,6 +16,9 @@ from orchestrator.records import SECRETS_GATE, Verdict
 
 MOST = 4
 """Gates that judge at once, unless the settings say otherwise."""
+
+SOON_S = 0.02
+"""How long a verdict waits for others before it is recorded."""
 
 Emit = Callable[..., Awaitable[None]]
 
@@ -48,23 +51,67 @@ async def judge_change(  # noqa: PLR0913 - all that judging depends on
     verdicts: dict[int, Verdict] = {}
     # Not a limiter that lends to tasks: those of one name would be told apart by who asks.
     room = anyio.Semaphore(parallel or min(MOST, os.cpu_count() or 1))
+    known = [_known(gate.name, change, events) for gate in gates]
+    record = _Record(emit, left=known.count(None))
 
     async def judge(index: int, gate: Gate) -> None:
         async with room, place():
             verdicts[index] = await _judged(gate, change)
-            await emit(GateJudged(number, verdicts[index], change.base))
+        await record.take(GateJudged(number, verdicts[index], change.base))
 
     try:
         async with anyio.create_task_group() as tasks:
             for index, gate in enumerate(gates):
-                known = _known(gate.name, change, events)
-                if known is None:
+                verdict = known[index]
+                if verdict is None:
                     tasks.start_soon(judge, index, gate)
                 else:
-                    verdicts[index] = known
+                    verdicts[index] = verdict
     except BaseExceptionGroup as group:
         raise only(group) from None
+    finally:
+        await record.rest()
     return [verdicts[index] for index in range(len(gates))]
+
+
+class _Record:
+    """Records verdicts soon after they come; those that come close together, together.
+
+    Most gates only read, and ten of them have judged within some milliseconds.
+    """
+
+    def __init__(self, emit: Emit, left: int) -> None:
+        self._emit = emit
+        self._left = left
+        self._waiting: list[Event] = []
+        self._all_came = anyio.Event()
+        self._is_written = False
+
+    async def take(self, judged: GateJudged) -> None:
+        """Record a verdict; whoever waits to write takes it along."""
+        self._waiting.append(judged)
+        self._left -= 1
+        if not self._left:
+            self._all_came.set()
+        if self._is_written:
+            return
+        self._is_written = True
+        try:
+            with anyio.move_on_after(SOON_S):
+                await self._all_came.wait()
+            await self._write()
+        finally:
+            self._is_written = False
+
+    async def _write(self) -> None:
+        while self._waiting:
+            judged, self._waiting = self._waiting, []
+            await self._emit(*judged)
+
+    async def rest(self) -> None:
+        """Record what came before something went wrong: it need not be judged again."""
+        with anyio.CancelScope(shield=True), suppress(JournalError):
+            await self._write()
 
 
 async def _judged(gate: Gate, change: Change) -> Verdict:

@@ -145,6 +145,62 @@ async def test_the_slowest_is_returned_in_its_place() -> None:
     assert kept == ["quick", "slow"]
 
 
+async def test_verdicts_that_come_together_are_recorded_together() -> None:
+    """Ten gates that only read cost one commit, not ten; none is returned before it is recorded."""
+    writes: list[int] = []
+
+    async def emit(*events: Event) -> None:
+        writes.append(len(events))
+
+    gates = [Says(f"gate-{number}", a_verdict(gate="x")) for number in range(10)]
+    asked: Any = Asked()
+    await judge_change(asked, gates, [], emit, number=1, parallel=2)
+    assert sum(writes) == 10
+    assert len(writes) <= 2
+
+
+async def test_a_verdict_is_recorded_while_another_gate_still_judges() -> None:
+    """One that takes minutes keeps no other verdict waiting: a crash would lose it."""
+    recorded = anyio.Event()
+
+    class Slow:
+        """Ends once the other verdict is recorded."""
+
+        name = "slow"
+
+        async def judge(self, change: Change) -> Verdict:
+            """Wait for that."""
+            assert change.tree
+            await recorded.wait()
+            return a_verdict(gate="slow")
+
+    async def emit(*events: Event) -> None:
+        assert events
+        recorded.set()
+
+    asked: Any = Asked()
+    quick = Says("quick", a_verdict(gate="quick"))
+    with anyio.fail_after(DEADLINE_S):
+        found = await judge_change(asked, [Slow(), quick], [], emit, number=1, parallel=2)
+    assert [one.gate for one in found] == ["slow", "quick"]
+
+
+async def test_what_was_judged_before_a_fault_is_kept() -> None:
+    """Where the walls fail under one gate, the verdicts of the others need not be found again."""
+    written: list[str] = []
+
+    async def emit(*events: Event) -> None:
+        written.extend(one.verdict.gate for one in events if isinstance(one, GateJudged))
+
+    asked: Any = Asked()
+    broken = Says("broken", SandboxUnavailable("no walls"))
+    with pytest.raises(SandboxUnavailable):
+        await judge_change(
+            asked, [Says("whole", a_verdict(gate="whole")), broken], [], emit, number=1, parallel=1
+        )
+    assert written == ["whole"]
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
