@@ -45,7 +45,8 @@ PROC_HIDDEN = (
     "kpageflags",
 )
 
-# Limits are set inside, where they count for this sandbox alone. -f is in KiB, -d too.
+# Without a group that bounds processes their number is a limit too, which has to be set inside,
+# where it counts for this sandbox alone. -f is in KiB here, -d too.
 LIMITS = (
     "ulimit -c 0; ulimit -n 4096; ulimit -f 2097152; ulimit -d 4194304; ulimit -u 512 2>/dev/null; "
     'exec "$@"'
@@ -141,12 +142,15 @@ class BubblewrapSandbox:
             # By a descriptor: a command line can be read inside, and would tell the host's paths.
             told = walls.holding(os.fsencode("\0".join(flags)) + b"\0", "flags")
             # A folder of the user's own can be entered only once the user has been changed.
+            # The shell that enters the groups sets the other limits on the way: a program less.
+            once = self.user is None and "processes" in bound.bounded
             entering = ENTER + LIMITS if self.user else LIMITS
             where = [spec.cwd] if self.user else []
-            limited = ["/bin/bash", "-c", entering, "bash", *where, *argv]
+            limited = list(argv) if once else ["/bin/bash", "-c", entering, "bash", *where, *argv]
             inner = identity.changing_to(self.user, limited)
+            command = [programs.bwrap, "--args", str(told), "--", *inner]
             process = await open_piped(
-                bound.entered([programs.bwrap, "--args", str(told), "--", *inner]),
+                bound.entered(command, limits=once),
                 cwd="/",
                 env={},
                 pass_fds=(*walls.numbers, *pass_fds),

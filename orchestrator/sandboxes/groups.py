@@ -17,6 +17,10 @@ OLD_S = 60
 TOP = Path("/sys/fs/cgroup")
 PREFIX = "orchestrate-"
 
+# Of one process: no core, 4096 descriptors, files of 2 GiB, data of 4 GiB. POSIX counts a file's
+# size in blocks of 512 bytes, and data in KiB.
+LIMITS = "ulimit -c 0; ulimit -n 4096; ulimit -f 4194304; ulimit -d 4194304; "
+
 KILLED = re.compile(rb"^oom_kill +[1-9]", re.MULTILINE)
 
 # The shell enters the groups and becomes the sandbox, so that nothing is ever outside them.
@@ -102,11 +106,17 @@ class Groups:
                     (group / "memory.swap.max").write_text("0", encoding="ascii")
             return
 
-    def entered(self, command: list[str]) -> list[str]:
-        """Return the command that starts another one inside the groups."""
+    def entered(self, command: list[str], *, limits: bool = False) -> list[str]:
+        """Return the command that starts another one inside the groups.
+
+        Args:
+            command: what is started.
+            limits: whether it also has the limits of one process.
+        """
         if not self.folders:
             return command
-        return ["/bin/sh", "-c", ENTER, "sh", *map(str, self.folders), "--", *command]
+        script = LIMITS + ENTER if limits else ENTER
+        return ["/bin/sh", "-c", script, "sh", *map(str, self.folders), "--", *command]
 
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has ended a process for the memory that all of them use."""

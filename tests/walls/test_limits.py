@@ -172,3 +172,18 @@ async def test_no_group_and_no_thread_is_left(work: Path, state: Path) -> None:
         assert made or not bounded_by_group()
     await eventually(lambda: not any(one.exists() for one in made), "its groups are removed")
     await eventually(lambda: threading.active_count() <= threads, "the thread has ended")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", ["control group", "without"])
+async def test_each_process_has_its_limits(
+    way: str, work: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cores, descriptors, file sizes and data are bounded, whichever shell sets the limits."""
+    if way == "without":
+        monkeypatch.setattr(Groups, "make", lambda **_: Groups())
+    asked = "for kind in c n f d; do ulimit -H$kind; done"
+    async with opened(work, state) as toolbox:
+        assert await done(toolbox, asked) == "0\n4096\n2097152\n4194304"
+        if way == "without":
+            assert int(await done(toolbox, "ulimit -Hu")) <= 512
