@@ -9,15 +9,16 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.errors import WorkspaceError
-from orchestrator.objects import Entry, ObjectReader
+from orchestrator.objects import AT_ONCE, Entry, Found, ObjectReader
 from orchestrator.values import frozen
 
 TREES_MOST = 256
 """Folders above which a question is left to git, which is quicker at many."""
 FILES_MOST = 5_000
+ENTRIES_MOST = 100_000
+"""Entries of all trees that are read for one question."""
 LARGEST = 1024 * 1024
 """Bytes of a single tree."""
 ENTRIES_KEPT = 20_000
@@ -63,47 +64,54 @@ class Trees:
 
         Returns:
             Mode and object id by path; None where git has to be asked: there is too much of
-            it, or a path is not plain.
+            it, a path is not plain, or a tree is broken or not found here.
 
         Raises:
-            WorkspaceError: an object is missing.
+            WorkspaceError: git does not answer.
         """
         wanted = tuple(tuple(path.split("/")) for path in paths)
         if any(part in {"", ".", ".."} for path in wanted for part in path):
             return None
         waiting = [Folder("", f"{commit}^{{tree}}", wanted or None)]
         found: dict[str, Entry] = {}
-        read = 0
+        folders, entries = 1, 0
         while waiting:
-            read += len(waiting)
-            if read > TREES_MOST or len(found) > FILES_MOST:
-                return None
-            trees = self._trees([one.sha for one in waiting])
-            if trees is None:
-                return None
             below: list[Folder] = []
-            for folder, tree in zip(waiting, trees, strict=True):
+            for folder, tree in self._each(waiting):
+                # A tree of some bytes may name a wide one hundreds of times, so all is counted
+                # before it is built.
+                entries += len(tree) if tree is not None else 0
+                if tree is None or entries > ENTRIES_MOST:
+                    return None
+                left = TREES_MOST - folders - len(below) + FILES_MOST - len(found)
+                if folder.wanted is None and len(tree) > left:
+                    return None
                 _look(folder, tree, found, below)
+                if folders + len(below) > TREES_MOST or len(found) > FILES_MOST:
+                    return None
+            folders += len(below)
             waiting = below
         return {name: found[name] for name in sorted(found, key=os.fsencode)}
 
-    def _trees(self, shas: Sequence[str]) -> list[Mapping[str, Entry]] | None:
-        with self._lock:
-            known = {sha: self._kept[sha] for sha in shas if sha in self._kept}
-            for sha in known:
-                self._kept.move_to_end(sha)
-        missing = [sha for sha in dict.fromkeys(shas) if sha not in known]
-        for sha, found in zip(missing, self._objects.read(missing, largest=LARGEST), strict=True):
-            if found is None:
-                raise WorkspaceError(f"object {sha} is missing from the repository")
-            if found.data is None or found.kind != "tree":
-                return None
-            try:
-                known[sha] = entries_of(found.data, len(found.sha) // 2)
-            except ValueError:
-                return None  # a broken tree: git says what is wrong with it
-            self._keep(sha, known[sha])
-        return [known[sha] for sha in shas]
+    def _each(
+        self, folders: Sequence[Folder]
+    ) -> Iterator[tuple[Folder, Mapping[str, Entry] | None]]:
+        """Read the trees of folders as they are needed; None for what is left to git."""
+        for at in range(0, len(folders), AT_ONCE):
+            some = folders[at : at + AT_ONCE]
+            with self._lock:
+                known = {one.sha: self._kept[one.sha] for one in some if one.sha in self._kept}
+                for sha in known:
+                    self._kept.move_to_end(sha)
+            missing = [sha for sha in dict.fromkeys(one.sha for one in some) if sha not in known]
+            objects = self._objects.read(missing, largest=LARGEST)
+            read = dict(zip(missing, objects, strict=True))
+            for folder in some:
+                tree = known.get(folder.sha)
+                if tree is None and (tree := _tree_of(read[folder.sha])) is not None:
+                    known[folder.sha] = tree
+                    self._keep(folder.sha, tree)
+                yield folder, tree
 
     def _keep(self, sha: str, tree: Mapping[str, Entry]) -> None:
         if len(tree) + 1 > self._most:
@@ -115,6 +123,16 @@ class Trees:
             while self._entries > self._most:
                 _, oldest = self._kept.popitem(last=False)
                 self._entries -= len(oldest) + 1
+
+
+def _tree_of(found: Found | None) -> Mapping[str, Entry] | None:
+    """Return what a tree holds; None where git has to say what it finds, or what is wrong."""
+    if found is None or found.data is None or found.kind != "tree":
+        return None
+    try:
+        return entries_of(found.data, len(found.sha) // 2)
+    except ValueError:
+        return None
 
 
 def _look(

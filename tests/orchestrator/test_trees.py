@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from orchestrator.ancestry import COMMITS_MOST, Ancestry
 from orchestrator.errors import WorkspaceError
 from orchestrator.objects import ObjectReader
 from orchestrator.repository import locate
-from orchestrator.trees import Trees
+from orchestrator.trees import Folder, Trees
 from tests.builders import a_repository, git, git_bytes
 
 
@@ -37,6 +38,12 @@ def objects(repo: Path) -> Iterator[ObjectReader]:
 
 def head_of(repo: Path) -> str:
     return git(repo, "rev-parse", "HEAD")
+
+
+def a_tree(repo: Path, folders: Mapping[str, str]) -> str:
+    """Write a tree of folders, and return its id."""
+    lines = "".join(f"040000 tree {sha}\t{name}\n" for name, sha in folders.items())
+    return git(repo, "mktree", stdin=lines.encode())
 
 
 # -- files
@@ -100,13 +107,67 @@ def test_many_folders_are_left_to_git(
     repository.close()
 
 
-def test_a_tree_that_is_missing_is_told(objects: ObjectReader, repo: Path) -> None:
+@pytest.mark.parametrize("wide", [31_000, 5_000, 60])
+def test_a_tree_that_names_a_wide_one_many_times_builds_little(
+    objects: ObjectReader, repo: Path, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three small objects that stand for millions of folders are left to git in time."""
+    empty = git(repo, "mktree")
+    one = a_tree(repo, {f"n{number:05}": empty for number in range(wide)})
+    commit = git(
+        repo, "commit-tree", a_tree(repo, {f"n{number}": one for number in range(255)}), "-mx"
+    )
+    built: list[Folder] = []
+
+    def building(*values: Any) -> Folder:
+        built.append(Folder(*values))
+        return built[-1]
+
+    monkeypatch.setattr(trees, "Folder", building)
+    assert Trees(objects).files(commit, ()) is None
+    assert len(built) <= trees.TREES_MOST + trees.FILES_MOST
+    assert Trees(objects).files(commit, ("n7/n00001",)) == {}
+
+
+def test_many_entries_are_left_to_git(
+    objects: ObjectReader, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trees of a level are taken apart one by one, and no further than the bound."""
+    wide = [
+        a_tree(repo, {f"n{number}": git(repo, "mktree") for number in (*range(30), 100 + at)})
+        for at in range(20)
+    ]
+    top = a_tree(repo, {f"w{at}": sha for at, sha in enumerate(wide)})
+    commit = git(repo, "commit-tree", top, "-mx")
+    paths = [f"w{at}/n1" for at in range(20)]
+    assert Trees(objects).files(commit, paths) == {}
+    monkeypatch.setattr(trees, "ENTRIES_MOST", 100)
+    told = Trees(objects)
+    assert told.files(commit, paths) is None
+    assert told._entries <= 20 + 3 * 31 + 4
+
+
+def test_a_tree_that_is_missing_is_git_s_to_say(objects: ObjectReader, repo: Path) -> None:
     """A listing with holes is never given."""
     gone = git(repo, "rev-parse", "HEAD:src/part1")
     (repo / ".git/objects" / gone[:2] / gone[2:]).unlink()
-    with pytest.raises(WorkspaceError, match="is missing"):
-        Trees(objects).files(head_of(repo), ("src/part1/f1.py",))
-    assert Trees(objects).files(head_of(repo), ("src/part2",)) is not None
+    repository, head = locate(repo), head_of(repo)
+    for paths in ((), ("src/part1/f1.py",)):
+        assert Trees(objects).files(head, paths) is None
+        with pytest.raises(WorkspaceError, match=gone):
+            repository.entries(head, *paths)
+    assert Trees(objects).files(head, ("src/part2",)) is not None
+    repository.close()
+
+
+def test_what_is_borrowed_since_the_reader_s_start_is_found(repo: Path, tmp_path: Path) -> None:
+    """The git that stays may not see it; one that is started anew does."""
+    other = a_repository(tmp_path / "other", {"borrowed.txt": "b\n"})
+    repository = locate(repo)
+    assert repository.names(head_of(repo), "a.txt") == ["a.txt"]
+    (repo / ".git/objects/info/alternates").write_text(f"{other}/.git/objects\n")
+    assert repository.names(head_of(other)) == ["borrowed.txt"]
+    repository.close()
 
 
 def test_trees_make_room(objects: ObjectReader, repo: Path) -> None:
