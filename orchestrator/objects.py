@@ -21,6 +21,7 @@ AT_ONCE = 64
 CHUNK = 1024 * 1024
 ENTRIES_KEPT = 60_000
 """Files in all listings that are kept; each takes some 300 bytes."""
+KINDS = frozenset({b"blob", b"tree", b"commit", b"tag"})
 FULL_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 Entry = tuple[str, str]
@@ -82,8 +83,9 @@ class ObjectReader:
 
     def _some(self, names: Sequence[str], largest: int) -> list[Found | None]:
         """Ask for a few; a process that somebody has ended is started anew, once."""
-        # A name of two lines would be two questions; no object has one.
-        lines = [os.fsencode(name if "\n" not in name else "-") + b"\n" for name in names]
+        # A name of two lines would be two questions, and of one with a NUL git reads the first
+        # part; no object has such a name.
+        lines = [os.fsencode("-" if {"\n", "\0"} & {*name} else name) + b"\n" for name in names]
         for _ in range(2):
             with contextlib.suppress(NoAnswer):
                 return self._git.ask(
@@ -98,7 +100,8 @@ def _next(output: IO[bytes], largest: int) -> Found | None:
     if not head.endswith(b"\n"):
         raise EOFError
     words = head.split()
-    if len(words) != 3 or words[1] not in {b"blob", b"tree", b"commit", b"tag"}:
+    # What is not there is told by its name, which may hold spaces, and a word.
+    if len(words) != 3 or words[1] not in KINDS or not words[2].isdigit():
         return None
     size = int(words[2])
     data = _exactly(output, size) if size <= largest else None

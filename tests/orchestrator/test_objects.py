@@ -60,7 +60,11 @@ def test_objects_come_back_in_order_as_they_are(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["0" * 40, "refs/heads/none", "", "a b", "two\nlines", "-x", "--batch", "HEAD^{blob}"]
+    "name",
+    [
+        *("0" * 40, "refs/heads/none", "", "-x", "--batch", "HEAD^{blob}"),
+        *("a b", "x tree", "x blob", "tree 5", "x commit 5", "two\nlines", "HEAD\0x"),
+    ],
 )
 def test_what_is_not_there_is_none_and_the_next_answer_is_not_disturbed(
     repo: Path, name: str
