@@ -269,7 +269,8 @@ class Repository:
 
     def ref(self, name: str) -> str:
         """Return what a full ref name points at, or an empty string."""
-        found = self._object(name)
+        # Git takes a name that is no ref for other things, as x-g1a2b3c4 for commit 1a2b3c4.
+        found = self._object(name) if self._refs.has(name) else None
         return found.sha if found is not None else ""
 
     def set_ref(self, name: str, commit: str, *, expected: str | None = None) -> None:

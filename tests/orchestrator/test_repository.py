@@ -231,6 +231,28 @@ def test_refs_are_compared_and_swapped(repo: Path) -> None:
     assert found.ref(name) == first
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_only_a_ref_of_just_that_name_is_one(repo: Path, packed: bool) -> None:
+    """What else git would take a name for is no ref; a ref that is so named is one."""
+    found = locate(repo)
+    first, second = found.located.head, a_commit(repo, {"a.txt": "two\n"})
+    described = f"refs/heads/feature/x-g{second[:7]}"
+    git(repo, "branch", "refs/heads/only-below")
+    git(repo, "update-ref", "refs/remotes/origin/main", first)
+    git(repo, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    if packed:
+        git(repo, "pack-refs", "--all")
+    for name in (described, "refs/heads/only-below", "refs/heads/main~1", "x tree", second):
+        assert found.ref(name) == ""
+    assert found.ref("refs/remotes/origin/HEAD") == first
+    assert found.ref("refs/heads/main") == second
+    found.set_ref(described, first, expected="")
+    if packed:
+        git(repo, "pack-refs", "--all")
+    assert found.ref(described) == first
+    found.close()
+
+
 def test_only_our_own_refs_can_be_deleted(repo: Path) -> None:
     """Deleting refs is bounded to one run's, and the user's cannot be reached."""
     found = locate(repo)
