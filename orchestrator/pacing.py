@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 
 A_PROCESSOR = 1
 """Places for each processor: while one's processes wait for a disk, another's are at work."""
@@ -28,9 +29,19 @@ class Pacing:
     def __init__(self, most: int = 0) -> None:
         room = most or max(A_PROCESSOR * (os.cpu_count() or 1), LEAST)
         self._room = anyio.Semaphore(room, fast_acquire=True)
+        self._door = anyio.Lock()
+
+    async def begin(self) -> None:
+        """Wait for this run's turn to begin: one in each round of the event loop.
+
+        Of a hundred that are begun at once the first would else send its request when the last
+        one has got as far, and all would then wait and work in step.
+        """
+        async with self._door:
+            await anyio.lowlevel.checkpoint()
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Run the block when it is this run's turn."""
+        """Run the block when it is this run's turn; nothing in it may ask for a place again."""
         async with self._room:
             yield

@@ -79,6 +79,7 @@ class Rounds:
         self._run = run
         self._means = means
         self._setups = setups
+        self._server = server
         self._conclusion = conclusion
         self._ledger = ledger
         self._time_left = time_left
@@ -231,6 +232,8 @@ class Rounds:
             WorkspaceError: what came out was refused, or git inside failed.
         """
         message = prompts.commit_message(self._run.issue)
+        # A run that was taken up right here makes its workspace first, which takes a place too.
+        await self._server.start()
         async with self._means.pacing.place():
             work = await self._collector.collect(message=message, turn=turn)
             await self._hold(work.commit)

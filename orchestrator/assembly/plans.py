@@ -111,6 +111,7 @@ class RepositoryPlans:
 
     async def ready(self) -> None:
         """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
+        await self._pacing.begin()
         await self._sandbox.check()
         self._needs()
         if self._given_gates or self._config.gates.commands:

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import anyio
 import pytest
 
 from orchestrator import OpenToolbox
@@ -107,6 +108,19 @@ async def test_a_server_that_was_attacked_is_replaced(
         await eventually(lambda: (work / "went").exists() or session.ended, "it was attacked")
         commit = await workspace.collect("refs/heads/feature/out")
     assert git(repository, "show", f"{commit}:src/kept") == "kept"
+
+
+@pytest.mark.asyncio
+async def test_with_a_call_under_way_only_a_fresh_sandbox_will_do(
+    work: Path, open_here: OpenHere
+) -> None:
+    """What was asked for and has not begun would begin afterwards, so it is not said to be alone."""
+    async with open_here() as toolbox, anyio.create_task_group() as tasks:
+        await done(toolbox, "true")
+        tasks.start_soon(sh, toolbox, "touch begun; until test -e go; do :; done")
+        await eventually((work / "begun").exists, "it runs")
+        assert not await the_server(toolbox).end_the_rest()
+        (work / "go").touch()
 
 
 def test_elsewhere_nothing_is_ever_ended(monkeypatch: pytest.MonkeyPatch) -> None:

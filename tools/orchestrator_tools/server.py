@@ -48,6 +48,7 @@ class Server:
         self._reading = _thread.allocate_lock()
         self._counting = _thread.allocate_lock()
         self._spare = 0
+        self._calls = 0
         self._workspace = environment["ORCHESTRATE_WORKSPACE"]
         self._git = environment.get("ORCHESTRATE_GIT", "")
         self._scratch = environment.get("TMPDIR", "/tmp")
@@ -81,6 +82,7 @@ class Server:
             with self._reading:
                 self._count(-1)
                 message = self._next()
+                self._under_way(1)
                 # Whoever is counted now waits for this very lock, and will read next.
                 alone = self._spare == 0
             if message is None:
@@ -88,6 +90,10 @@ class Server:
             if alone:
                 self._begin_another()
             self._answer(message)
+
+    def _under_way(self, change: int) -> None:
+        with self._counting:
+            self._calls += change
 
     def _count(self, change: int) -> None:
         with self._counting:
@@ -131,6 +137,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - a fault here must not end the server
             answer = {"error": f"{type(error).__name__}: {error}"}
         answer["id"] = _number(message)
+        self._under_way(-1)  # before it is told: whoever hears it may ask for the next at once
         self._write(answer)
 
     def _write(self, answer: dict[str, Any]) -> None:
@@ -194,6 +201,9 @@ class Server:
 
         if not self._own_processes:
             raise ToolError("this sandbox has no processes of its own")
+        if self._calls > 1:
+            # One that is about to start a command would start it afterwards.
+            raise ToolError("other calls are under way")
         alone.end_the_rest()
         return {}
 
