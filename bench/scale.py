@@ -37,8 +37,8 @@ import anyio
 
 GOALS = {"wall": 13.0, "memory": 12.0, "cpu": 8.0, "gap": 5.0}
 """For 100 runs of 10 turns at one second: s, MB a run, ms of the host a turn, ms of one run."""
-SAMPLE_S = 2.0
-"""A look at the memory of hundreds of processes costs 50 ms: not more often than that."""
+SAMPLE_S = 4.0
+"""A look at the memory of hundreds of processes costs 100 ms of a core: not more often."""
 PAGE = os.sysconf("SC_PAGESIZE")
 
 
