@@ -258,6 +258,12 @@ def prove_walls(state: Path) -> None:
     anyio.run(once)
 
 
+def told_of(outcome: Any) -> str:
+    """Tell of a run that did not end as the others do."""
+    failed = [f"{one.gate}: {one.reason}" for one in outcome.verdicts if one.state != "passed"]
+    return f"{outcome.issue}: {outcome.status} {outcome.error} ({outcome.turns} turns) {failed}"
+
+
 def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figures:
     """Play so many runs at once."""
     from orchestrator import Orchestrator
@@ -274,7 +280,7 @@ def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figu
         own, below = (
             resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
-        statuses: dict[str, int] = defaultdict(int)
+        odd: list[str] = []
 
         async def all_of_them() -> float:
             async with Orchestrator.from_config(repo=repo, state=place / "state") as orchestrator:
@@ -284,7 +290,8 @@ def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figu
                     outcome = await orchestrator.run_issue(
                         key, limit_turns=turns + 5, limit_usd=1000
                     )
-                    statuses[outcome.status] += 1
+                    if outcome.status != "done" or outcome.turns != turns:
+                        odd.append(told_of(outcome))
 
                 async with anyio.create_task_group() as tasks:
                     for number in range(1, runs + 1):
@@ -303,8 +310,8 @@ def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figu
             profiler.dump_stats(profile)
         memory.stop()
         gaps = model.stop()
-    if set(statuses) - {"done", "needs_human", "gate_failed"}:
-        raise SystemExit(f"not all runs ended well: {dict(statuses)}")
+    if odd:
+        raise SystemExit("not all runs were done in their turns:\n" + "\n".join(odd))
     per_turn: dict[int, list[float]] = defaultdict(list)
     for turn, gap in gaps:
         per_turn[turn].append(gap)
