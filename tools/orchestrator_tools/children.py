@@ -12,7 +12,6 @@ from __future__ import annotations
 import _thread
 import os
 import select
-import signal
 import time
 
 from orchestrator_tools.values import frozen
@@ -67,7 +66,7 @@ class Process:
         try:
             pid, status = os.waitpid(self.pid, flags)
         except ChildProcessError:
-            self.status = -signal.SIGKILL  # nobody can tell how it ended, so it did not end well
+            self.status = -SIGKILL  # nobody can tell how it ended, so it did not end well
             return
         if pid:
             self.status = os.waitstatus_to_exitcode(status)
