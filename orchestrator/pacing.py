@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.lowlevel
 
-A_PROCESSOR = 1
-"""Places for each processor: while one's processes wait for a disk, another's are at work."""
-LEAST = 3
+MORE = 1
+"""Places beyond one a processor: while one run's programs wait for a disk, another's work."""
 
 
 class Pacing:
@@ -27,7 +26,7 @@ class Pacing:
     """
 
     def __init__(self, most: int = 0) -> None:
-        room = most or max(A_PROCESSOR * (os.cpu_count() or 1), LEAST)
+        room = most or (os.cpu_count() or 1) + MORE
         self._room = anyio.Semaphore(room, fast_acquire=True)
         self._door = anyio.Lock()
 

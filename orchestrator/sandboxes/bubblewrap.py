@@ -46,11 +46,8 @@ PROC_HIDDEN = (
 )
 
 # Without a group that bounds processes their number is a limit too, which has to be set inside,
-# where it counts for this sandbox alone. -f is in KiB here, -d too.
-LIMITS = (
-    "ulimit -c 0; ulimit -n 4096; ulimit -f 2097152; ulimit -d 4194304; ulimit -u 512 2>/dev/null; "
-    'exec "$@"'
-)
+# where it counts for this sandbox alone.
+LIMITS = inside.shell_limits(1024) + 'ulimit -u 512 2>/dev/null; exec "$@"'
 ENTER = 'cd -- "$1" || exit 126; shift; unset OLDPWD; '
 
 

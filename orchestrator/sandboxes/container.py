@@ -21,7 +21,6 @@ from orchestrator.sandboxes import confine, inside, seccomp
 from orchestrator.sandboxes.checking import Checking
 from orchestrator.sandboxes.engine import ENGINES, PREFIX, Engine, bind, find_engine, started_at
 from orchestrator.sandboxes.groups import MOST
-from orchestrator.sandboxes.landlock import PROCESS_LIMITS
 from orchestrator.sandboxes.probe import SELFTEST, find_rg, outcome, own_namespaces
 from orchestrator.sandboxes.process import SandboxedProcess, open_piped
 from orchestrator.sandboxes.watch import Limits, Watchdog
@@ -205,7 +204,7 @@ class _Handover:
         self._numbers = [os.dup(number) for number in numbers]
         self._listener: socket.socket | None = None
         plan: dict[str, object] = {
-            "limits": PROCESS_LIMITS,
+            "limits": inside.PROCESS_LIMITS,
             "filter": seccomp.program().hex(),
         }
         if numbers:

@@ -9,6 +9,7 @@ import secrets
 import time
 from pathlib import Path
 
+from orchestrator.sandboxes import inside
 from orchestrator.values import frozen
 
 MOST = 512
@@ -16,10 +17,6 @@ MOST = 512
 OLD_S = 60
 TOP = Path("/sys/fs/cgroup")
 PREFIX = "orchestrate-"
-
-# Of one process: no core, 4096 descriptors, files of 2 GiB, data of 4 GiB. POSIX counts a file's
-# size in blocks of 512 bytes, and data in KiB.
-LIMITS = "ulimit -c 0; ulimit -n 4096; ulimit -f 4194304; ulimit -d 4194304; "
 
 KILLED = re.compile(rb"^oom_kill +[1-9]", re.MULTILINE)
 
@@ -115,7 +112,7 @@ class Groups:
         """
         if not self.folders:
             return command
-        script = LIMITS + ENTER if limits else ENTER
+        script = inside.shell_limits(512) + ENTER if limits else ENTER
         return ["/bin/sh", "-c", script, "sh", *map(str, self.folders), "--", *command]
 
     def ran_out_of_memory(self) -> bool:

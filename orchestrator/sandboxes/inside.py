@@ -54,6 +54,14 @@ SYSTEM_FILES = (
 )
 """What of /etc is shown: nothing that can hold a secret, since root may read every file it owns."""
 
+PROCESS_LIMITS = {
+    "RLIMIT_CORE": 0,
+    "RLIMIT_NOFILE": 4096,
+    "RLIMIT_FSIZE": 2 * 1024**3,
+    "RLIMIT_DATA": 4 * 1024**3,
+}
+"""Of each process: no cores, descriptors, bytes of one file, bytes of data."""
+
 HOME_MARKS = (".ssh", ".config", ".cache", ".gnupg", ".profile", ".bashrc", ".zshrc", ".netrc")
 """What tells a home directory from other folders."""
 
@@ -72,6 +80,20 @@ def own_files(uid: int = 1000, gid: int = 1000) -> dict[str, str]:
         "group": f"root:x:0:\nagent:x:{gid}:\nnogroup:x:65534:\n",
         "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     }
+
+
+def shell_limits(block: int) -> str:
+    """Return the limits of each process as a shell sets them; data is counted in KiB.
+
+    Args:
+        block: bytes in which the shell counts the size of a file: 512 by POSIX, 1024 in bash.
+    """
+    limits = PROCESS_LIMITS
+    return (
+        f"ulimit -c {limits['RLIMIT_CORE']}; ulimit -n {limits['RLIMIT_NOFILE']}; "
+        f"ulimit -f {limits['RLIMIT_FSIZE'] // block}; "
+        f"ulimit -d {limits['RLIMIT_DATA'] // 1024}; "
+    )
 
 
 def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:

@@ -40,13 +40,6 @@ DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "u
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc")
 IDENTITIES = ("/etc/passwd", "/etc/group", "/etc/hosts")
 
-PROCESS_LIMITS = {
-    "RLIMIT_CORE": 0,
-    "RLIMIT_NOFILE": 4096,
-    "RLIMIT_FSIZE": 2 * 1024**3,
-    "RLIMIT_DATA": 4 * 1024**3,
-}
-
 GAPS = (
     "no mounts of its own: paths are the host's; names, sizes and times of your files show",
     "modes, owners, times and attributes of files that you own can be changed, contents not",
@@ -154,7 +147,7 @@ class LandlockSandbox:
         return {
             "parent": os.getpid(),
             "descriptors": list(pass_fds),
-            "limits": PROCESS_LIMITS,
+            "limits": inside.PROCESS_LIMITS,
             "processes": 0 if os.geteuid() == 0 else groups.MOST,
             "landlock": True,
             "reading": [

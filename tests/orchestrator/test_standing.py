@@ -18,20 +18,14 @@ from orchestrator.hostgit import environment
 from orchestrator.repository import Repository, locate
 from orchestrator.sharedanswer import SharedAnswer
 from orchestrator.standing import NoAnswer, StandingGit
-from tests.builders import a_commit, a_repository, git
-from tests.orchestrator.git_starts import starts
+from tests.builders import a_commit, git
+from tests.orchestrator.git_starts import head_of, starts, with_folders
 
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """A repository with one commit."""
-    files = {f"src/part{number}/f{at}.py": "" for number in range(5) for at in range(3)}
-    files = {name: f"{name}\n" for name in files}
-    return a_repository(tmp_path / "repo", {"a.txt": "one\n", "src.txt": "s\n", **files})
-
-
-def head_of(repo: Path) -> str:
-    return git(repo, "rev-parse", "HEAD")
+    return with_folders(tmp_path / "repo")
 
 
 # -- the process that stays
