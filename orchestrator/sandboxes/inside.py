@@ -112,7 +112,8 @@ def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:
     for entry in environment.get("PATH", "").split(os.pathsep):
         folder = os.path.realpath(entry)
         system = folder.startswith(("/usr/", "/bin", "/sbin")) or folder == "/usr"
-        if not entry.startswith("/") or system or not Path(folder).is_dir():
+        # A folder that this user may not look into is as good as none: PATH may be another's.
+        if not entry.startswith("/") or system or not os.path.isdir(folder):  # noqa: PTH112
             continue
         root = _root(Path(folder), home)
         if root is None or _lacks_its_python(Path(folder)):

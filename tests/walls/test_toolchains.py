@@ -34,6 +34,13 @@ def test_an_environment_without_its_interpreter_is_left_out(tmp_path: Path) -> N
     assert path == [str(whole)]
 
 
+def test_a_folder_that_cannot_be_looked_at_is_left_out(tmp_path: Path) -> None:
+    """A PATH may hold another user's folders, or what the system refuses to look up at all."""
+    whole = an_environment(tmp_path / "whole", Path(os.path.realpath("/usr/bin/env")))
+    told = f"/{'x' * 300}:{whole}"
+    assert toolchains({"PATH": told, "HOME": "/nonexistent"})[1] == [str(whole)]
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("backend", ["bubblewrap", "landlock"])
 async def test_python_starts_whatever_environment_is_active(
