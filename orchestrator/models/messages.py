@@ -51,6 +51,7 @@ class MessagesClient:
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Return the reply; raises ``ModelError`` where none came."""
         accumulator = Accumulator()
+        refused: ModelError | None = None
         try:
             # Made here: the client would put address, headers and cookies together each time.
             asked = httpx2.Request(
@@ -65,13 +66,16 @@ class MessagesClient:
                 aclosing(await client.send(asked, stream=True)) as response,
             ):
                 if response.status_code != 200:
-                    raise await self._refusal(response)
-                request_id = response.headers.get("request-id", "")
-                rates = rates_of(response.headers)
-                reader = EventReader()
-                async for chunk in response.aiter_bytes():
-                    for event in reader.feed(chunk):
-                        accumulator.take(event)
+                    refused = await self._refusal(response)
+                else:
+                    request_id = response.headers.get("request-id", "")
+                    rates = rates_of(response.headers)
+                    reader = EventReader()
+                    async for chunk in response.aiter_bytes():
+                        for event in reader.feed(chunk):
+                            accumulator.take(event)
+            if refused is not None:  # raised out here: its connection is as good as before
+                raise refused
         except MalformedReply as error:
             error.started = accumulator.started
             raise

@@ -55,3 +55,18 @@ async def test_the_key_is_in_no_error(httpx2_mock: respx.Router) -> None:
         assert "sk-secret" not in f"{caught.value!r} {caught.value.hint}"
     await client.aclose()
     assert route.call_count == 3
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_costs_no_connection(httpx2_mock: respx.Router) -> None:
+    """The next try goes over the same one: a service that is busy is not greeted anew each time."""
+    route = httpx2_mock.post(f"{DEFAULT_URL}/v1/messages")
+    route.respond(429, json={"error": {"type": "rate_limit_error"}})
+    client = MessagesClient(key="sk-test")
+    with pytest.raises(ModelError):
+        await client.reply(a_request())
+    (kept,) = client._connections._idle
+    route.respond(content=STREAM)
+    await client.reply(a_request())
+    assert client._connections._idle == [kept]
+    await client.aclose()
