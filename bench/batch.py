@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
-from scale import Memory, Model, cpu, make_repository, memory_mb
+from scale import Memory, cpu, make_repository, memory_mb
+from slowmodel import Model
 
 GOAL_SHARE = 0.8
 """Of the wall time of 40 issues, 10 turns, 1 s, 40 at once that should be the ideal's."""

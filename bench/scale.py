@@ -15,13 +15,11 @@ The server is a process of its own; its processor time is not counted, but it sh
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import cProfile
 import json
 import os
 import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -34,142 +32,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from slowmodel import Model
 
 GOALS = {"wall": 13.0, "memory": 12.0, "cpu": 8.0, "gap": 5.0}
 """For 100 runs of 10 turns at one second: s, MB a run, ms of the host a turn, ms of one run."""
 SAMPLE_S = 4.0
 """A look at the memory of hundreds of processes costs 100 ms of a core: not more often."""
 PAGE = os.sysconf("SC_PAGESIZE")
-
-
-# -- the model -------------------------------------------------------------------------------
-
-
-def call(turn: int, number: int, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool call."""
-    return {"type": "tool_use", "id": f"call_{turn}_{number}", "name": name, "input": arguments}
-
-
-def blocks_of(turn: int, turns: int) -> list[dict[str, Any]]:
-    """Return what the model says in a turn, counted from 1."""
-    path = f"/workspace/pkg/m{turn % 20}.py"
-    read = call(turn, 1, "Read", {"file_path": path})
-    if turn == turns:
-        return [{"type": "text", "text": "The notes are written, and the tests pass."}]
-    match turn % 5:
-        case 1:
-            return [read]
-        case 2:
-            return [call(turn, 1, "Grep", {"pattern": "value = 7"})]
-        case 3:
-            text = f"NOTE = {turn}\n"
-            target = f"/workspace/pkg/note{turn}.py"
-            return [call(turn, 1, "Write", {"file_path": target, "content": text})]
-        case 4:
-            return [call(turn, 1, "Bash", {"command": "git status --short | head -3"})]
-        case _:
-            return [read, call(turn, 2, "Read", {"file_path": "/workspace/README.md"})]
-
-
-def stream_of(turn: int, turns: int, sent: int) -> bytes:
-    """Render a turn as the service streams it."""
-    said = blocks_of(turn, turns)
-    usage = {"input_tokens": 10, "cache_read_input_tokens": sent // 4, "output_tokens": 1}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": {"id": "m", "role": "assistant", "usage": usage}}
-    ]
-    for index, block in enumerate(said):
-        if block["type"] == "text":
-            start, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
-        else:
-            start = {**block, "input": {}}
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
-        events += [
-            {"type": "content_block_start", "index": index, "content_block": start},
-            {"type": "content_block_delta", "index": index, "delta": delta},
-            {"type": "content_block_stop", "index": index},
-        ]
-    stop = "end_turn" if turn == turns else "tool_use"
-    events.append(
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": stop},
-            "usage": {"output_tokens": 120},
-        }
-    )
-    events.append({"type": "message_stop"})
-    return b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
-
-
-async def talk(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    latency: float,
-    turns: int,
-    ended: dict[bytes, float],
-    gaps: list[tuple[int, float]],
-) -> None:
-    """Answer the requests of one connection."""
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            arrived = time.monotonic()
-            length = next(
-                int(line.split(b":")[1])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length")
-            )
-            body = await reader.readexactly(length)
-            turn = body.count(b'{"role":"assistant"') + 1
-            mark = body.find(b"[[run ")
-            run = body[mark : mark + 24]
-            if run in ended and turn > 1:
-                gaps.append((turn, (arrived - ended[run]) * 1000))
-            await asyncio.sleep(latency)
-            answer = stream_of(turn, turns, length)
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-                b"content-length: %d\r\n\r\n%b" % (len(answer), answer)
-            )
-            await writer.drain()
-            ended[run] = time.monotonic()
-
-
-async def serve_model(latency: float, turns: int, log: Path) -> None:
-    """Serve until the process is told to end; then write the gaps down."""
-    ended: dict[bytes, float] = {}
-    gaps: list[tuple[int, float]] = []
-    server = await asyncio.start_server(
-        lambda r, w: talk(r, w, latency, turns, ended, gaps),
-        "127.0.0.1",
-        0,
-        backlog=512,
-        limit=2**26,
-    )
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await stopped.wait()
-    log.write_text(json.dumps(gaps))
-
-
-class Model:
-    """The scripted model, in a process of its own."""
-
-    def __init__(self, latency: float, turns: int, log: Path) -> None:
-        self._log = log
-        command = [sys.executable, __file__, "--serve", str(log)]
-        command += ["--latency", str(latency), "--turns", str(turns)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.pid = self._process.pid
-        assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
-
-    def stop(self) -> list[tuple[int, float]]:
-        """End it, and return turn and milliseconds of each gap."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait()
-        return [(turn, gap) for turn, gap in json.loads(self._log.read_text())]
 
 
 # -- what is measured ------------------------------------------------------------------------
@@ -264,12 +133,16 @@ def told_of(outcome: Any) -> str:
     return f"{outcome.issue}: {outcome.status} {outcome.error} ({outcome.turns} turns) {failed}"
 
 
-def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figures:
-    """Play so many runs at once."""
-    from orchestrator import Orchestrator
+def measure(
+    runs: int, turns: int, latency: float, profile: Path | None, folder: str | None = None
+) -> Figures:
+    """Play so many runs at once; what they leave in a given folder stays there."""
+    from orchestrator import Orchestrator, tune_process
 
-    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
-        place = Path(folder)
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scale-"))
+        place = Path(tempfile.mkdtemp(dir=folder))
         repo = make_repository(place, runs)
         prove_walls(place / "state")
         model = Model(latency, turns, place / "gaps.json")
@@ -284,6 +157,7 @@ def measure(runs: int, turns: int, latency: float, profile: Path | None) -> Figu
 
         async def all_of_them() -> float:
             async with Orchestrator.from_config(repo=repo, state=place / "state") as orchestrator:
+                tune_process()
                 started = time.monotonic()
 
                 async def one(key: str) -> None:
@@ -332,9 +206,14 @@ def cpu(usage: resource.struct_rusage) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def in_a_process(runs: int, turns: int, latency: float, profile: Path | None) -> Figures:
-    """Measure in a fresh process, so that nothing is left of the number before."""
-    command = [sys.executable, __file__, "--one", str(runs)]
+def in_a_process(
+    folder: str, runs: int, turns: int, latency: float, profile: Path | None
+) -> Figures:
+    """Measure in a fresh process, so that nothing is left of the number before.
+
+    Only its files are: some file systems are slow where thousands of them were just removed.
+    """
+    command = [sys.executable, __file__, "--one", str(runs), "--folder", folder]
     command += ["--turns", str(turns), "--latency", str(latency)]
     command += ["--profile", str(profile)] if profile else []
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
@@ -352,21 +231,24 @@ def main() -> int:
     parser.add_argument("--long", type=int, default=0, help="also one run of so many turns")
     parser.add_argument("--profile", type=Path, help="profile the last number of runs into FILE")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve_model(options.latency, options.turns, options.serve))
-        return 0
     if options.one:
-        print(
-            json.dumps(vars(measure(options.one, options.turns, options.latency, options.profile)))
-        )
+        one = measure(options.one, options.turns, options.latency, options.profile, options.folder)
+        print(json.dumps(vars(one)))
         return 0
+    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+        return all_numbers(folder, options)
+
+
+def all_numbers(folder: str, options: argparse.Namespace) -> int:
+    """Measure one number of runs after the other."""
     numbers = [int(number) for number in options.runs.split(",") if number]
-    in_a_process(1, 4, 0.0, None)  # the walls are probed, the modules compiled
+    in_a_process(folder, 1, 4, 0.0, None)  # the walls are probed, the modules compiled
     found = [
         in_a_process(
+            folder,
             number,
             options.turns,
             options.latency,
@@ -374,7 +256,7 @@ def main() -> int:
         )
         for number in numbers
     ]
-    long = in_a_process(1, options.long, 0.02, None) if options.long else None
+    long = in_a_process(folder, 1, options.long, 0.02, None) if options.long else None
     report(found, long, as_json=options.json)
     return 0
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Event, Signal
     from orchestrator.ports import Change, Gate
     from orchestrator.records import AgentDefinition, Issue, Limits, Outcome, Usage, Verdict
+    from orchestrator.tuning import tune_process
     from orchestrator_tools.contract import ToolResult
 
 _HOMES = {
@@ -47,6 +48,7 @@ _HOMES = {
     "open_toolbox": "orchestrator.assembly.embedding",
     "open_workspace": "orchestrator.assembly.embedding",
     "run_batch": "orchestrator.assembly.onebatch",
+    "tune_process": "orchestrator.tuning",
 }
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "open_toolbox",
     "open_workspace",
     "run_batch",
+    "tune_process",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from orchestrator.amounts import counted
 from orchestrator.records import Limits
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ class Account:
         limits = self.limits
         whose = self.of()
         if turns and limits.turns is not None and self.turns >= limits.turns:
-            return f"the limit of {limits.turns} turns{whose}"
+            return f"the limit of {counted(limits.turns, 'turn')}{whose}"
         if limits.usd is not None and self.spent_usd >= limits.usd:
             return f"the limit of ${limits.usd:g}{whose}"
         if limits.tokens is not None and self.spent_tokens >= limits.tokens:

@@ -73,6 +73,7 @@ class Agent:
         show: shows a signal; never waits.
         care: looks after it.
         until: tells of a reply with calls whether it ends the work; then none of them is run.
+        opened: events by which the session began; they are recorded with the first request.
     """
 
     def __init__(  # noqa: PLR0913 - every collaborator is passed in
@@ -89,6 +90,7 @@ class Agent:
         clock: Clock,
         care: Care,
         until: Callable[[ModelReplied], bool] = lambda _: False,
+        opened: Sequence[Event] = (),
     ) -> None:
         self.session = session
         self._until = until
@@ -108,7 +110,7 @@ class Agent:
         specs = tools.specs()
         self._read_only = {spec.name for spec in specs if spec.effect == "none"}
         self._repeatable = {spec.name for spec in specs if spec.effect == "repeatable"}
-        self._unrecorded: list[Event] = []
+        self._unrecorded: list[Event] = list(opened)
         self._ran_now = 0
 
     def prompt(self, text: str, cause: Cause) -> None:

@@ -78,3 +78,8 @@ class RateNews:
     most: int
     left: int
     full_s: float
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things as people say it: ``1 file``, ``2 files``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -212,7 +212,7 @@ def _facts(outcome: Outcome) -> list[str]:
         ("agent", outcome.agent),
         ("model", outcome.model),
         ("commit", outcome.commit),
-        ("change", f"{diff.files} files, +{diff.added} -{diff.removed}" if diff.files else ""),
+        ("change", str(diff)),
         ("turns", str(outcome.turns)),
         ("tokens", f"{usage.prompt_tokens} in, {usage.output_tokens} out"),
         ("cost", f"${outcome.cost_usd:.4f}"),

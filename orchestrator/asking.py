@@ -24,6 +24,8 @@ from orchestrator.transcript import encode_message
 from orchestrator.values import frozen
 
 MOST_BACKOFF_S = 32.0
+DOUBLED_MOST = 16
+"""After so many failures the wait has long reached the longest one."""
 
 Record = Callable[..., Awaitable[None]]
 
@@ -120,7 +122,7 @@ class Asking:
         """Ask for the next reply, again where that may help; None when it came.
 
         Args:
-            record: records an intent together with what waits to be recorded before it.
+            record: records an event together with what waits to be recorded before it.
         """
         failures = 0
         while True:
@@ -132,7 +134,7 @@ class Asking:
             failures += 1
             wait = self._wait_after(error, failures)
             if wait is None:
-                if await self._switched(error):
+                if await self._switched(error, record):
                     failures = 0
                     continue
                 passing = error.retryable or error.mendable
@@ -250,9 +252,11 @@ class Asking:
     async def _keep(self, reply: ModelReply, request: ModelRequest) -> None:
         """Put a reply on disk before anything uses it."""
         cost = self._ledger.cost(reply.usage) * reply.price_share
+        session = self._session
+        lost = self._ledger.lost(session.name, session.turn) if reply.taken_up else (0.0, 0)
         event = ModelReplied(
-            session=self._session.name,
-            turn=self._session.turn,
+            session=session.name,
+            turn=session.turn,
             message=encode_message("assistant", reply.blocks),
             stop_reason=reply.stop_reason,
             usage=reply.usage,
@@ -261,13 +265,15 @@ class Asking:
             broken_calls=reply.broken_calls,
             request_bytes=request.size(),
             message_id=reply.message_id,
-            missed=self._cache.replied(self._session.turn, request, reply),
+            missed=self._cache.replied(session.turn, request, reply),
             prompt_tokens=reply.usage.prompt_tokens,
+            regained_usd=lost[0],
+            regained_tokens=lost[1],
         )
-        self._ledger.settle(request.size(), reply.usage, cost)  # it is spent, kept or not
+        self._ledger.settle(request.size(), reply.usage, cost, lost)  # it is spent, kept or not
         with anyio.CancelScope(shield=True):
             await self._emit(event)
-        self._session.apply(event)
+        session.apply(event)
 
     def _wait_after(self, error: ModelError, failures: int) -> float | None:
         """Return the seconds to wait before the next attempt; None to give up."""
@@ -276,19 +282,20 @@ class Asking:
             return None
         if error.retry_after is not None:
             return error.retry_after if error.retry_after <= patience.longest_wait_s else None
-        most: float = min(patience.backoff_s * 2 ** (failures - 1), MOST_BACKOFF_S)
+        doubled: float = patience.backoff_s * 2 ** min(failures - 1, DOUBLED_MOST)
+        most = min(doubled, MOST_BACKOFF_S)
         return most * (0.75 + 0.25 * self._dice.random())
 
     # -- the other model -------------------------------------------------------------------
 
-    async def _switched(self, error: ModelError) -> bool:
+    async def _switched(self, error: ModelError, record: Record) -> bool:
         """Go on with the other model, if there is one and it may answer; tell whether it does."""
         fallback = self._fallback
         if fallback is None or not error.retryable or error.unreachable:
             return False
         session, before = self._session, self._model
         event = ModelSwitched(session.name, session.turn, before, fallback.model.id, str(error))
-        await self._emit(event)
+        await record(event)  # behind what opened the session, which may not be recorded yet
         session.apply(event)
         self._go_on_with(fallback)
         self._ledger.cool()

@@ -41,6 +41,10 @@ class Broadcast:
     async def emit(self, *events: Event) -> None:
         """Record events; when this returns they are on disk."""
         await self._journal.append(*events)
+        self.tell(*events)
+
+    def tell(self, *events: Event) -> None:
+        """Tell the sinks of events that the journal has."""
         for event in events:
             self._offer(event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ import anyio
 import anyio.to_thread
 
 from orchestrator.commands import FinishedCommand, left_behind, run_command
+from orchestrator.errors import DiskFull, WorkspaceError
+from orchestrator.hostgit import is_full
 from orchestrator.patches import read_changes, read_history
 from orchestrator.ports import PLAIN, Clock, Sandbox
 from orchestrator.records import Conditions, FileChange, SandboxSpec
@@ -46,6 +49,8 @@ AT_ONCE = 200
 """Paths in one git command."""
 KEPT_LIMIT = 8 * 1024 * 1024
 """Bytes of files that are kept for the next gate."""
+LOADED_MOST, TOGETHER = 100, 10
+"""Changed files whose contents are read before any gate asks for them, and so many at a time."""
 
 
 def settings_files(repository: Repository, commit: str) -> dict[str, bytes]:
@@ -96,11 +101,40 @@ class CommittedChange:
         self._reading = anyio.Lock()
         self._changes: Sequence[FileChange] | None = None
         self._listed: dict[str, Sequence[str]] = {}
+        self._there: dict[str, frozenset[str]] = {}
         self._known: dict[tuple[str, str], bytes | None] = {}
         self._room = KEPT_LIMIT
         self._settings: Mapping[str, bytes] | None = None
+        self._history: tuple[Sequence[FileChange] | None] | None = None
         self._installed: dict[str, SetupResult] = {}
         self._numbers = itertools.count(1)
+
+    async def load(self) -> None:
+        """Read at once what most gates ask for; a trip to a thread takes longer than that.
+
+        What cannot be read is told to the gates that need it.
+        """
+        with contextlib.suppress(Exception):
+            async with self._reading:
+                await anyio.to_thread.run_sync(self._load)
+
+    def _load(self) -> None:
+        repository, commits = self._repository, (self.commit, self.base)
+        self._changes = changes = read_changes(repository, self.base, self.commit)
+        self._history = (read_history(repository, self.base, self.commit, changes),)
+        self._listed = {commit: tuple(repository.names(commit)) for commit in commits}
+        self._there = {commit: frozenset(names) for commit, names in self._listed.items()}
+        self.settings()
+        if len(changes) > LOADED_MOST:
+            return
+        paths = [one.path for one in changes]
+        for commit, at in itertools.product(commits, range(0, len(paths), TOGETHER)):
+            wanted = paths[at : at + TOGETHER]
+            found = self._read(commit, wanted)
+            for path in wanted:
+                self._keep(commit, path, found.get(path))
+            if self._room < KEPT_LIMIT // 2:
+                return
 
     async def files(self) -> Mapping[str, bytes]:
         """Return the settings files of the base commit, which the agent cannot have changed."""
@@ -141,9 +175,12 @@ class CommittedChange:
     async def history(self) -> Sequence[FileChange] | None:
         """Return what each commit brings, whatever later ones took away; None: too many of them."""
         whole = await self.changes()
-        return await anyio.to_thread.run_sync(
-            read_history, self._repository, self.base, self.commit, whole
-        )
+        if self._history is None:
+            read = await anyio.to_thread.run_sync(
+                read_history, self._repository, self.base, self.commit, whole
+            )
+            self._history = (read,)
+        return self._history[0]
 
     async def read(self, *paths: str) -> Mapping[str, bytes]:
         """Return files of the commit."""
@@ -159,7 +196,8 @@ class CommittedChange:
             known = {
                 path: self._known[commit, path] for path in paths if (commit, path) in self._known
             }
-            wanted = [path for path in dict.fromkeys(paths) if path not in known]
+            there = self._there.get(commit, paths)  # what is not listed need not be looked for
+            wanted = [path for path in dict.fromkeys(paths) if path not in known and path in there]
             if wanted:
                 found = await anyio.to_thread.run_sync(self._read, commit, wanted)
                 known |= {path: found.get(path) for path in wanted}
@@ -218,27 +256,51 @@ class CommittedChange:
             shared=self._shared,
         )
         try:
-            await anyio.to_thread.run_sync(workspace.lay_out)
-            if commit is not None:
-                await workspace.check_out_inside(commit)
-                if conditions.taking:
-                    other = self.base if commit == self.commit else self.commit
-                    await workspace.take_inside(other, conditions.taking)
-            if self._setups is not None:
-                await self._setups.put(await self._result(self._setups, commit), workspace)
-            done = await run_command(
-                self._sandbox,
-                _spec(workspace, conditions),
-                command,
-                timeout_s=timeout_s,
-                clock=self._clock,
-                limit=conditions.output,
-            )
+            done = await self._done_in(workspace, command, timeout_s, conditions, commit)
+            if done.exit_status != 0 and is_full(folder):
+                raise DiskFull(f"{command!r} failed")
             left = left_behind(workspace.folder / "tmp", conditions.reports)
             return dataclasses.replace(done, reports=left)
+        except WorkspaceError as error:
+            # What failed inside for want of room says nothing of the change.
+            if is_full(folder) and not isinstance(error, DiskFull):
+                raise DiskFull(str(error)) from None
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(remove_tree, folder)
+
+    async def _done_in(
+        self,
+        workspace: Workspace,
+        command: str,
+        timeout_s: float,
+        conditions: Conditions,
+        commit: str | None,
+    ) -> FinishedCommand:
+        """Fill a workspace, and run a command in it."""
+
+        def lay_out() -> None:
+            # A process that was killed may have left one here, with what its commands wrote.
+            workspace.clear()
+            workspace.lay_out()
+
+        await anyio.to_thread.run_sync(lay_out)
+        if commit is not None:
+            await workspace.check_out_inside(commit)
+            if conditions.taking:
+                other = self.base if commit == self.commit else self.commit
+                await workspace.take_inside(other, conditions.taking)
+        if self._setups is not None:
+            await self._setups.put(await self._result(self._setups, commit), workspace)
+        return await run_command(
+            self._sandbox,
+            _spec(workspace, conditions),
+            command,
+            timeout_s=timeout_s,
+            clock=self._clock,
+            limit=conditions.output,
+        )
 
     async def _result(self, setups: Setups, commit: str | None) -> SetupResult:
         """Return what has to be installed for a commit; made once, and never kept for others.

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from orchestrator.errors import WorkspaceError
+from orchestrator.errors import WorkspaceError, only
 from orchestrator.objects import FULL_ID
 from orchestrator.repository import Repository
 from orchestrator.snapshots import operation
@@ -33,6 +33,15 @@ class PackingFailed(WorkspaceError):
 
 
 @frozen
+class BroughtOut:
+    """A commit that the repository has now, its tree, and whether the base has another one."""
+
+    commit: str
+    tree: str
+    changed: bool
+
+
+@frozen
 class CollectedWork:
     """The commit that came out.
 
@@ -41,9 +50,14 @@ class CollectedWork:
         notes: what a person should know of how it came out.
     """
 
-    commit: str
+    out: BroughtOut
     snapshot: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def commit(self) -> str:
+        """Return its id."""
+        return self.out.commit
 
 
 @frozen
@@ -101,16 +115,16 @@ class Collector:
         # Nothing that the agent left running takes part any more.
         if not await self._server.end_the_rest():
             await self._server.stop()
-        said = await operation(self._server, {"op": "commit", "message": message})
-        kept = await operation(self._server, {"op": "snapshot", "turn": turn})
+        asked: dict[str, object] = {"op": "commit", "message": message, "turn": turn}
+        said = await operation(self._server, asked)
         head = str(said.get("head"))
-        commit = await self._bring_out(head)
+        out = await self._bring_out(head)
         notes = []
         if said.get("aside"):
             notes.append("repositories inside the workspace were delivered as plain files")
-        if commit != head:
+        if out.commit != head:
             notes.append("the agent's history did not continue the base: delivered as one commit")
-        return CollectedWork(commit, str(kept["snapshot"]), tuple(notes))
+        return CollectedWork(out, str(said["snapshot"]), tuple(notes))
 
     async def merge(self, commit: str, base: str, *, message: str, turn: int) -> MergedWork:
         """Merge a commit of the repository in, inside; where both conflict it is left half done.
@@ -130,7 +144,7 @@ class Collector:
         conflicts = tuple(str(one)[:PATH_LIMIT] for one in said.get("conflicts") or ())
         if conflicts:
             await self._server.stop()
-        merged = "" if conflicts else await self._bring_out(str(said.get("head")), base)
+        merged = "" if conflicts else (await self._bring_out(str(said.get("head")), base)).commit
         if merged and not await self._descends(merged, commit, base):
             raise WorkspaceError("what came out of the merge does not hold both sides of it")
         return MergedWork(merged, str(kept["snapshot"]), conflicts[:NAMED_MOST])
@@ -141,12 +155,12 @@ class Collector:
                 return False
         return True
 
-    async def _bring_out(self, head: str, *merged: str) -> str:
-        """Take in what a commit adds; nothing runs inside any more when its pack is looked at."""
-        base, limit = self._workspace.base, self._pack_limit
+    async def _bring_out(self, head: str, *merged: str) -> BroughtOut:
+        """Take in what a commit adds; all that runs inside is ended when its pack is looked at."""
+        base = self._workspace.base
         if head == base:
             await self._server.stop()
-            return base
+            return await anyio.to_thread.run_sync(self._told_of, base)
         if not FULL_ID.fullmatch(head):
             raise WorkspaceError("the workspace names no commit")
         pack = self._workspace.folder / "collected.pack"
@@ -154,15 +168,36 @@ class Collector:
             try:
                 with anyio.fail_after(PATIENCE_S):
                     await self._packed(pack, head, (base, *self._merged(), *merged))
-            except TimeoutError:
-                raise WorkspaceError(f"{FAILED}: it took over {PATIENCE_S:g} s") from None
-            finally:
+            except BaseException as error:
                 await self._server.stop()
-            return await anyio.to_thread.run_sync(
-                lambda: self._repository.import_pack(pack, base=base, head=head, limit=limit)
-            )
+                if isinstance(error, TimeoutError):
+                    raise WorkspaceError(f"{FAILED}: it took over {PATIENCE_S:g} s") from None
+                raise
+            return await self._taken_in(pack, head)
         finally:
             pack.unlink(missing_ok=True)
+
+    async def _taken_in(self, pack: Path, head: str) -> BroughtOut:
+        """Take a pack in while the kernel clears away what was inside, which is killed first.
+
+        Nobody inside has ever seen the pack.
+        """
+        taken: list[BroughtOut] = []
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._server.stop)
+                taken.append(await anyio.to_thread.run_sync(self._take_in, pack, head))
+        except BaseExceptionGroup as group:
+            raise only(group) from None
+        return taken[0]
+
+    def _take_in(self, pack: Path, head: str) -> BroughtOut:
+        base, limit = self._workspace.base, self._pack_limit
+        return self._told_of(self._repository.import_pack(pack, base=base, head=head, limit=limit))
+
+    def _told_of(self, commit: str) -> BroughtOut:
+        tree = self._repository.tree(commit)
+        return BroughtOut(commit, tree, tree != self._repository.tree(self._workspace.base))
 
     async def _packed(self, target: Path, head: str, known: Sequence[str]) -> None:
         try:

@@ -80,31 +80,37 @@ class Conclusion:
             told = "; ".join(f"{one.stage}: {one.what}" for one in without)
             return await self.left_to_person(judged, f"there is no evidence of {told}")
         branch, commit = self._run.branch, judged.work.commit
+        # Before the branch is set: from then on nothing but the journal can stand in the way.
+        outcome = await self._done(judged)
+        owed: list[Event] = []
         if BranchSet(branch, commit) not in self._events:
             known = BranchIntended(branch, commit) in self._events
+            repository, emit = self._repository, self._emit
             try:
-                await deliver_branch(self._repository, branch, commit, self._emit, intended=known)
+                owed.append(await deliver_branch(repository, branch, commit, emit, intended=known))
             except DeliveryRefused as refused:
                 return await self.left_to_person(judged, str(refused), hint=refused.hint)
-        outcome = await self._done(judged)
         if self._publisher is not None:
+            if owed:
+                await self._emit(owed.pop())  # before anything leaves this machine
             if not may_leave(judged.verdicts, commit, self._required().gates):
                 error = "the gate for secrets has not passed it, so it is not pushed"
                 return await self._kept("needs_human", judged, error, branch=branch)
             try:
+                outcome = self._with_evidence(outcome, judged.work)
                 outcome = await self._publisher.publish(outcome, judged.work.base)
             except DeliveryRefused as refused:
                 return await self._kept(
                     "needs_human", judged, str(refused), refused.hint, branch=branch
                 )
-        return await self.finished(outcome, judged.work)
+        return await self.finished(outcome, judged.work, *owed)
 
     async def _done(self, judged: Judged) -> Outcome:
         tested = any(one.tests for one in judged.verdicts)
         notes = judged.notes if tested else (*judged.notes, UNTESTED)
         branch, commit = self._run.branch, judged.work.commit
         outcome = self._outcomes.of("done", judged.words, branch=branch, commit=commit, notes=notes)
-        return self._with_evidence(await self.with_work(outcome, judged), judged.work)
+        return await self.with_work(outcome, judged)
 
     async def gates_failed(self, judged: Judged) -> Outcome:
         """Keep work that gates refused once too often."""
@@ -176,13 +182,19 @@ class Conclusion:
         diff: DiffStat = await anyio.to_thread.run_sync(stat, work.base, work.commit)
         return dataclasses.replace(outcome, diff=diff, verdicts=judged.verdicts)
 
-    async def finished(self, outcome: Outcome, work: Work | None = None) -> Outcome:
-        """Record the end, with the reviews that there were and the evidence for each stage."""
-        outcome = self._with_evidence(outcome, work or Work())
-        await self._emit(RunFinished(outcome))
+    async def finished(self, outcome: Outcome, work: Work | None = None, *owed: Event) -> Outcome:
+        """Record the end, with the reviews that there were and the evidence for each stage.
+
+        Args:
+            outcome: how the run ends.
+            work: what is delivered, or kept.
+            owed: events of just now, which are recorded together with the end.
+        """
+        outcome = self._with_evidence(outcome, work or Work(), *owed)
+        await self._emit(*owed, RunFinished(outcome))
         return outcome
 
-    def _with_evidence(self, outcome: Outcome, work: Work) -> Outcome:
+    def _with_evidence(self, outcome: Outcome, work: Work, *owed: Event) -> Outcome:
         reviews = tuple(one.review for one in self._events if isinstance(one, Reviewed))
-        evidence = evidence_of(self._events, work, self._required())
+        evidence = evidence_of((*self._events, *owed), work, self._required())
         return dataclasses.replace(outcome, reviews=reviews, evidence=evidence)

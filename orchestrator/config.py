@@ -71,7 +71,7 @@ def load(
         ConfigError: a file is broken, a key unknown, or a repository reaches too far.
     """
     config = Config()
-    if user is not None and user.is_file():
+    if user is not None and _is_file(user):
         config = _merge(config, _compose(user), user, trusted=True)
     found = repository_file(repository) if repository and committed is None else None
     if found is not None:
@@ -82,8 +82,7 @@ def load(
         path = Path(name)
         config = _merge(config, _compose_text(_decoded(data, path), path), path, trusted=False)
     if explicit is not None:
-        if not explicit.is_file():
-            raise ConfigError(f"no such file: {explicit}")
+        _expect_file(explicit)
         config = _merge(config, _compose(explicit), explicit, trusted=True)
     return config
 
@@ -94,8 +93,7 @@ def routing_file(path: Path) -> RoutingSettings:
     Raises:
         ConfigError: it is not there, or a key is unknown or of the wrong kind.
     """
-    if not path.is_file():
-        raise ConfigError(f"no such file: {path}")
+    _expect_file(path)
     node = _compose(path)
     if node is None:
         return RoutingSettings()
@@ -139,13 +137,12 @@ def home_folder(environment: Mapping[str, str]) -> Path | None:
 def repository_file(top: Path) -> Path | None:
     """Return the repository's own settings; a ``config.yaml`` counts only when it says so."""
     own = top / OWN
-    if own.is_file():
+    if _is_file(own):
         return own
     shared = top / SHARED
-    if not shared.is_file() or shared.stat().st_size > 1024 * 1024:
+    if not _is_file(shared) or shared.stat().st_size > 1024 * 1024:
         return None
-    text = shared.read_text(encoding="utf-8", errors="replace")
-    return shared if _says_so(text) else None
+    return shared if _says_so(_bytes(shared).decode("utf-8", "replace")) else None
 
 
 def committed_file(files: Mapping[str, bytes]) -> tuple[str, bytes] | None:
@@ -170,10 +167,35 @@ def _decoded(data: bytes, path: Path) -> str:
 
 
 def _compose(path: Path) -> yaml.Node | None:
+    return _compose_text(_decoded(_bytes(path), path), path)
+
+
+def _is_file(path: Path) -> bool:
     try:
-        return _compose_text(path.read_text(encoding="utf-8"), path)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not valid YAML text: {error}", at=At(str(path))) from None
+        return path.is_file()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _expect_file(path: Path) -> None:
+    if _is_file(path):
+        return
+    if not path.exists():
+        raise ConfigError(f"no such file: {path}")
+    what = "a folder" if path.is_dir() else "a device or a pipe"
+    raise ConfigError(f"{path} is {what}, not a file", hint="name a file of settings")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    hint = "make it readable for this user, or take it away"
+    return ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint)
 
 
 def _compose_text(text: str, path: Path) -> yaml.Node | None:

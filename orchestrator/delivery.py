@@ -8,6 +8,7 @@ import anyio.to_thread
 
 from orchestrator.errors import DeliveryRefused
 from orchestrator.events import BranchIntended, BranchSet
+from orchestrator.prompts import cleaned
 from orchestrator.records import Finding, Issue, Outcome, Review, Verdict
 from orchestrator.repository import Repository
 from orchestrator.stages import Evidence
@@ -23,29 +24,34 @@ async def deliver_branch(
     emit: Callable[..., Awaitable[None]],
     *,
     intended: bool = False,
-) -> None:
+) -> BranchSet:
     """Set the branch to the commit that was judged; doing it again changes nothing.
 
     Args:
         repository: the user's repository.
         branch: the branch's short name.
         commit: what it is set to.
-        emit: records the intent and the result.
+        emit: records the intent.
         intended: whether an earlier process has recorded the intent already.
+
+    Returns:
+        What is to be recorded of it.
 
     Raises:
         DeliveryRefused: the branch has become something that the commit does not continue, or
             somebody has it checked out.
     """
     ref = f"refs/heads/{branch}"
-    current = await anyio.to_thread.run_sync(repository.ref, ref)
-    if current != commit:
-        if current and not await anyio.to_thread.run_sync(repository.is_ancestor, current, commit):
+    current, is_set, continues, checked_out = await anyio.to_thread.run_sync(
+        lambda: _standing(repository, branch, commit, intended=intended)
+    )
+    if not is_set:
+        if not continues:
             raise DeliveryRefused(
                 f"branch {branch} has become something else meanwhile",
                 hint=f"the work is commit {commit}: git branch NAME {commit}",
             )
-        if await anyio.to_thread.run_sync(repository.is_checked_out, branch):
+        if checked_out:
             raise DeliveryRefused(
                 f"branch {branch} is checked out, so it is not moved",
                 hint=f"the work is commit {commit}: git merge {commit}",
@@ -53,7 +59,23 @@ async def deliver_branch(
         if not intended:
             await emit(BranchIntended(branch, commit))
         await anyio.to_thread.run_sync(lambda: repository.set_ref(ref, commit, expected=current))
-    await emit(BranchSet(branch, commit))
+    return BranchSet(branch, commit)
+
+
+def _standing(
+    repository: Repository, branch: str, commit: str, *, intended: bool
+) -> tuple[str, bool, bool, bool]:
+    """Return where a branch is, whether it was set, continues to a commit, and is checked out.
+
+    A process may have been killed right after it had set the branch as it intended, and somebody
+    may have built on it since.
+    """
+    current = repository.ref(f"refs/heads/{branch}")
+    if current == commit:
+        return current, True, True, False
+    continues = not current or repository.is_ancestor(current, commit)
+    is_set = intended and not continues and repository.is_ancestor(commit, current)
+    return current, is_set, continues, continues and repository.is_checked_out(branch)
 
 
 def render_report(issue: Issue, outcome: Outcome) -> str:
@@ -79,7 +101,8 @@ def render_report(issue: Issue, outcome: Outcome) -> str:
     lines += ["## Review", "", *_reviews(outcome), ""]
     if outcome.evidence:
         lines += ["## Evidence", "", *(f"- {evidence_line(one)}" for one in outcome.evidence), ""]
-    return "\n".join(lines)
+    # A title or an error may hold what a terminal would act on.
+    return cleaned("\n".join(lines))
 
 
 def _reviews(outcome: Outcome) -> list[str]:
@@ -131,7 +154,7 @@ def _facts(outcome: Outcome) -> list[str]:
         ("pushed to", outcome.pushed),
         ("pull request", outcome.pull_request),
         ("commit", outcome.commit),
-        ("change", f"{diff.files} files, +{diff.added} -{diff.removed}" if diff.files else ""),
+        ("change", str(diff)),
         ("turns", str(outcome.turns)),
         ("tokens", f"{tokens}, {usage.output_tokens} out"),
         ("cost", f"${outcome.cost_usd:.4f}"),

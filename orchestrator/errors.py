@@ -10,7 +10,9 @@ import errno
 from orchestrator.amounts import RateNews
 from orchestrator.values import frozen
 
-MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 """Failures that say nothing of a run: it can go on when they are mended."""
 
 
@@ -94,6 +96,12 @@ class Unanswered(TrackerError):
 
 class IssueNotFound(TrackerError):
     """There is no such issue."""
+
+    exit_code = 2
+
+
+class IssueAmbiguous(TrackerError):
+    """Two files are the same issue; a person renames one."""
 
     exit_code = 2
 
@@ -189,6 +197,18 @@ class WorkspaceError(OrchestratorError):
     exit_code = 5
 
 
+class DiskFull(WorkspaceError):
+    """There is no room for what has to be written; the run goes on once there is.
+
+    Args:
+        failed: what failed for it.
+    """
+
+    def __init__(self, failed: str) -> None:
+        hint = "free some space, or choose another folder with --state"
+        super().__init__(f"the disk is full: {failed}", hint=hint)
+
+
 class DeliveryRefused(WorkspaceError):
     """The branch cannot be set as things are; a person decides what becomes of the commit."""
 
@@ -231,11 +251,9 @@ def is_machine_fault(error: BaseException) -> bool:
     seen: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in seen:
-        if isinstance(current, SandboxUnavailable):
+        if isinstance(current, SandboxUnavailable | DiskFull):
             return True
         if isinstance(current, OSError) and current.errno in MACHINE:
-            return True
-        if "the disk is full" in str(current) and isinstance(current, WorkspaceError):
             return True
         seen.append(current)
         current = current.__cause__ or current.__context__

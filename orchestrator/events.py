@@ -7,6 +7,7 @@ same thing happens again, so that a journal can refuse to record it twice.
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Literal
 
@@ -96,6 +97,8 @@ class ModelReplied:
         message_id: how the service names it.
         prompt_tokens: what its request took, also where a fork has not paid for it.
         missed: what its request did not find in the service's cache, and why; mostly empty.
+        regained_usd: what an attempt that was taken to be lost had booked, where it is this reply
+            that had been asked for; ``regained_tokens`` likewise.
     """
 
     session: str
@@ -110,6 +113,8 @@ class ModelReplied:
     message_id: str = ""
     missed: str = ""
     prompt_tokens: int = 0
+    regained_usd: float = 0.0
+    regained_tokens: int = 0
 
     @property
     def key(self) -> str:
@@ -256,6 +261,10 @@ class BranchSet:
         return f"branch/{self.commit}"
 
 
+FIRST_EPOCH = 1
+"""In which a run begins; each time that it is taken up the epoch rises."""
+
+
 @frozen
 class RunResumed:
     """A process has taken the run up again."""
@@ -266,6 +275,11 @@ class RunResumed:
     @property
     def key(self) -> str:
         return f"resumed/{self.epoch}"
+
+
+def begun_at(events: Sequence[object]) -> int:
+    """Return the epoch in which this process has begun with a run, or gone on with it."""
+    return max((one.epoch for one in events if isinstance(one, RunResumed)), default=FIRST_EPOCH)
 
 
 @frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio.to_thread
 
+from orchestrator.amounts import counted
 from orchestrator.announcing import is_ours, round_of, waits
 from orchestrator.errors import DeliveryRefused
 from orchestrator.publishing import Delivery
@@ -68,8 +69,9 @@ async def standing_of(
         return Standing(found, note=note)
     number = max(_rounds(last, found), round_of(found.body)) + 1
     if number > delivery.rounds:
+        runs = f"{counted(delivery.rounds, 'run')} {'has' if delivery.rounds == 1 else 'have'}"
         raise DeliveryRefused(
-            f"{found.url} has feedback, and {delivery.rounds} runs have gone on with it already",
+            f"{found.url} has feedback, and {runs} gone on with it already",
             hint="see to it yourself, or raise delivery.feedback_rounds",
         )
     head = await delivery.remote.fetch(branch)

@@ -119,9 +119,12 @@ class BaseBranch:
         self, collected: Collected, base: str, notes: tuple[str, ...]
     ) -> Standing:
         """Return work that holds the branch already; a conflict in it must have been resolved."""
-        tree = await anyio.to_thread.run_sync(self._repository.tree, base)
-        left = await anyio.to_thread.run_sync(self._unresolved, collected.commit, base)
         work = Work(base, collected.commit, collected.tree)
+        if base == self._run.base_commit:
+            return Standing(work, collected.changed, notes=notes)
+        tree, left = await anyio.to_thread.run_sync(
+            lambda: (self._repository.tree(base), self._unresolved(collected.commit, base))
+        )
         return Standing(work, collected.tree != tree, conflicts=left, notes=notes)
 
     def _unresolved(self, commit: str, base: str) -> tuple[str, ...]:

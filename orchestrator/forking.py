@@ -112,7 +112,9 @@ def _unpaid(event: Event) -> Event:
     if isinstance(event, RequestFailed):
         return dataclasses.replace(event, cost_usd=0.0, tokens=0)
     if isinstance(event, ModelReplied):
-        return dataclasses.replace(event, cost_usd=0.0, usage=Usage())
+        return dataclasses.replace(
+            event, cost_usd=0.0, usage=Usage(), regained_usd=0.0, regained_tokens=0
+        )
     return event
 
 

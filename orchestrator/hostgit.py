@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from orchestrator.errors import RepositoryRefused, WorkspaceError
+from orchestrator.errors import DiskFull, RepositoryRefused, WorkspaceError
 
 HARDENED = {
     "core.hooksPath": "/dev/null",
@@ -68,6 +67,7 @@ def run_git(
 
     Raises:
         WorkspaceError: git is missing, or the command failed and ``check`` is set.
+        DiskFull: it failed, and there is no room.
     """
     try:
         done = subprocess.run(
@@ -85,11 +85,9 @@ def run_git(
     if check and done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()
         told = f"git {arguments[0]} failed: {said[-400:]}"
-        if _is_full(said, cwd):
-            raise WorkspaceError(
-                f"the disk is full: {told}",
-                hint="free some space, or choose another folder with --state",
-            )
+        # Git itself does not always say so.
+        if "No space left" in said or is_full(cwd):
+            raise DiskFull(told)
         raise WorkspaceError(told)
     return done
 
@@ -101,9 +99,11 @@ def _fed(stdin: bytes | BinaryIO | None) -> dict[str, Any]:
     return {"stdin": subprocess.DEVNULL if stdin is None else stdin}
 
 
-def _is_full(said: str, cwd: str | Path) -> bool:
-    """Tell whether a full disk is behind a failure; git itself does not always say so."""
+def is_full(folder: str | Path) -> bool:
+    """Tell whether the disk of a folder has no room left, for bytes or for files."""
     try:
-        return "No space left" in said or shutil.disk_usage(cwd).free < LEAST_ROOM
+        there = os.statvfs(folder)
     except OSError:
         return False
+    no_files = there.f_files > 0 and there.f_favail == 0
+    return no_files or there.f_bavail * there.f_frsize < LEAST_ROOM

@@ -51,7 +51,8 @@ async def judge_change(  # noqa: PLR0913 - all that judging depends on
     verdicts: dict[int, Verdict] = {}
     # Not a limiter that lends to tasks: those of one name would be told apart by who asks.
     room = anyio.Semaphore(parallel or min(MOST, os.cpu_count() or 1))
-    known = [_known(gate.name, change, events) for gate in gates]
+    judged = [one for one in events if isinstance(one, GateJudged)]
+    known = [_known(gate.name, change, judged) for gate in gates]
     record = _Record(emit, left=known.count(None))
 
     async def judge(index: int, gate: Gate) -> None:
@@ -137,15 +138,14 @@ def _raised(error: Exception) -> str:
     return f"the gate broke: {type(error).__name__}: {error}"[:500]
 
 
-def _known(gate: str, change: Change, events: Sequence[Event]) -> Verdict | None:
+def _known(gate: str, change: Change, judged: Sequence[GateJudged]) -> Verdict | None:
     """Return the verdict that a gate gave on the same tree, as a change of the same base."""
     wanted = (gate, change.tree, change.base)
-    for event in events:
-        if isinstance(event, GateJudged):
-            verdict = event.verdict
-            if (verdict.gate, verdict.tree, event.base) != wanted:
-                continue
-            # The way to a tree can hold a secret that the tree no longer has.
-            if gate != SECRETS_GATE or verdict.commit == change.commit:
-                return verdict
+    for event in judged:
+        verdict = event.verdict
+        if (verdict.gate, verdict.tree, event.base) != wanted:
+            continue
+        # The way to a tree can hold a secret that the tree no longer has.
+        if gate != SECRETS_GATE or verdict.commit == change.commit:
+            return verdict
     return None

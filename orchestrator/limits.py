@@ -107,6 +107,7 @@ class Ledger:
         self._sent_bytes = 0
         self._largest_output = 0
         self._hold: Hold | None = None
+        self._lost: dict[tuple[str, int], tuple[float, int]] = {}
 
     @property
     def spent_usd(self) -> float:
@@ -247,9 +248,27 @@ class Ledger:
         """Reckon with a cache that holds nothing of what was sent."""
         self._sent_bytes = 0
 
-    def settle(self, request_bytes: int, usage: Usage, cost_usd: float) -> None:
-        """Book a reply."""
-        self._settle(cost_usd, usage.tokens, turns=1)
+    def lost(self, session: str, turn: int) -> tuple[float, int]:
+        """Return the dollars and tokens that an earlier process's last attempt at a turn booked."""
+        return self._lost.get((session, turn), (0.0, 0))
+
+    def settle(
+        self,
+        request_bytes: int,
+        usage: Usage,
+        cost_usd: float,
+        regained: tuple[float, int] = (0.0, 0),
+    ) -> None:
+        """Book a reply.
+
+        Args:
+            request_bytes: the size of its request.
+            usage: what it took.
+            cost_usd: what that cost.
+            regained: what was booked for it already, as lost.
+        """
+        usd, tokens = regained
+        self._settle(cost_usd - usd, usage.tokens - tokens, turns=1)
         self.use(usage)
         self._learn(request_bytes, usage)
 
@@ -324,6 +343,7 @@ class Ledger:
                     self._recount_reply(event, cost)
         for intended in open_intents.values():
             self.account.book_here(*intended)
+        self._lost = open_intents
 
     def _recount_route(self, event: RunStarted) -> None:
         """Book what a model took that chose the agent: the run's account pays, no other."""
@@ -343,7 +363,8 @@ class Ledger:
     def _recount_reply(self, event: ModelReplied, cost: float) -> None:
         self.usage += event.usage
         own = event.session == self._session
-        self.account.book_here(cost, event.usage.tokens, turns=1 if own else 0)
+        tokens = event.usage.tokens - event.regained_tokens
+        self.account.book_here(cost - event.regained_usd, tokens, turns=1 if own else 0)
         if own and event.request_bytes:
             self._learn(event.request_bytes, event.usage)
         elif own:  # an older version recorded it

@@ -29,7 +29,8 @@ class Judges:
     """What judges the work.
 
     Attributes:
-        gates: gives the gates, in order; asked when there is work to judge.
+        gates: gives fresh gates for one judging, in order; asked when there is work to judge.
+        names: gives their names, in order, at no cost.
         rounds: how often a failed gate goes back to the agent.
         parallel: how many gates judge at once; 0 leaves it to the machine.
         require_tests: whether a gate must have executed a test.
@@ -38,6 +39,7 @@ class Judges:
     """
 
     gates: Callable[[], Sequence[Gate]]
+    names: Callable[[], Sequence[str]]
     rounds: int
     parallel: int = 0
     require_tests: bool = False

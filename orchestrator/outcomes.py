@@ -30,11 +30,30 @@ STATUS: dict[str, OutcomeStatus] = {
 """What the ends of an agent's work mean for the run."""
 
 
-def go_on(run: Run) -> str:
-    """Say how a parked run goes on."""
-    if run.forked_from:
-        return f"go on with: orchestrate runs resume {run.run_id}"
-    return f"go on with: orchestrate issue {run.issue.key}"
+def go_on(run: Run, reached: str = "") -> str:
+    """Say how a parked run goes on.
+
+    Args:
+        run: the run.
+        reached: the limit that stopped it, as its outcome tells; it goes on with a higher one.
+    """
+    named = f"runs resume {run.run_id}" if run.forked_from else f"issue {run.issue.key}"
+    return f"go on with: orchestrate {named}{_higher(run, reached)}"
+
+
+def _higher(run: Run, reached: str) -> str:
+    """Return the option for twice the run's own limit; time begins anew with each sitting."""
+    limits = run.limits
+    of_others = reached.startswith("the limit of ") and " for " in reached
+    if of_others or "minute" in reached:
+        return ""
+    if "turn" in reached and limits.turns is not None:
+        return f" --limit-turns {limits.turns * 2}"
+    if ("token" in reached or "what is left" in reached) and limits.tokens is not None:
+        return f" --limit-tokens {limits.tokens * 2}"
+    if reached and limits.usd is not None:
+        return f" --limit-usd {max(limits.usd * 2, 1.0):g}"  # less pays for no reply
+    return ""
 
 
 PARKING = (SandboxUnavailable, WorkspaceError, RemoteUnavailable, TrackerError)

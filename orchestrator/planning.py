@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from orchestrator.events import Signal
+from orchestrator.events import Event, Signal
 from orchestrator.ports import IssueTracker, RunJournal
 from orchestrator.pullrequests import Continued
 from orchestrator.records import AgentDefinition, Issue, Limits, Outcome, Route, Run
@@ -25,7 +25,7 @@ class OwnedJournal(RunJournal, Protocol):
 class Journal(Protocol):
     """The journal of all runs, as far as the scheduler needs it."""
 
-    async def begin(self, run: Run) -> OwnedJournal: ...
+    async def begin(self, run: Run, *events: Event) -> OwnedJournal: ...
     async def take_over(self, run: str, *, silent: bool = False) -> OwnedJournal: ...
     async def unfinished(self, repo: str, issue: str) -> str | None: ...
     async def ended(self, repo: str, issue: str) -> tuple[Run, Outcome, OwnedJournal] | None: ...
@@ -132,7 +132,7 @@ class Plans(Protocol):
         self,
         run: Run,
         agent: AgentDefinition,
-        journal: RunJournal,
+        events: Sequence[Event],
         emit: Callable[..., Awaitable[None]],
         show: Callable[[Signal], None],
     ) -> Runner:

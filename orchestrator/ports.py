@@ -27,6 +27,7 @@ from orchestrator.trackerports import (
     IssueQueue,
     IssueStates,
     IssueTracker,
+    UnreadableIssues,
 )
 from orchestrator_tools.contract import StateChange, ToolResult, ToolSpec, ToolState
 
@@ -53,6 +54,7 @@ __all__ = [
     "Sandbox",
     "SandboxProcess",
     "Tools",
+    "UnreadableIssues",
 ]
 
 PLAIN = Conditions()

@@ -188,10 +188,10 @@ class Preparation:
         setups = None if self._workspace.furnished else self.setups
         if setups is None:
             async with self._pacing.place():
-                await self._pin()
+                await anyio.to_thread.run_sync(self._pin)
                 await made()
             return
-        await self._pin()
+        await anyio.to_thread.run_sync(self._pin)
         result = await self._result(setups, self._run.base_commit)
         if result is not None:
             self._workspace.expect(await anyio.to_thread.run_sync(result.names))
@@ -203,15 +203,14 @@ class Preparation:
             took = round(result.duration_s, 3)
             await self._emit(WorkspaceSetUp(place, setups.commands, result.kept, took))
 
-    async def _pin(self) -> None:
+    def _pin(self) -> None:
         base = self._run.base_commit
-        if not await anyio.to_thread.run_sync(self._repository.has, base):
+        if not self._repository.has(base):
             raise RepositoryRefused(
                 f"the commit that the run started from is gone: {base}",
                 hint=f"start anew: orchestrate issue {self._run.issue.key} --new",
             )
-        pin = f"refs/orchestrate/{self._run.run_id}/base"
-        await anyio.to_thread.run_sync(self._repository.set_ref, pin, base)
+        self._repository.set_ref(f"refs/orchestrate/{self._run.run_id}/base", base)
 
     async def _result(self, setups: Setups, base: str) -> SetupResult:
         kept = await setups.kept(base)

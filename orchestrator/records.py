@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from typing import Literal
 
 from orchestrator.amounts import Limits as Limits  # noqa: PLC0414 - told from here too
-from orchestrator.amounts import RateNews
+from orchestrator.amounts import RateNews, counted
 from orchestrator.amounts import Usage as Usage  # noqa: PLC0414 - told from here too
 from orchestrator.pullrequests import Comment, Continued
 from orchestrator.stages import Evidence
@@ -191,6 +191,7 @@ class ModelReply:
         rates: what the service said of its limits of rate.
         message_id: how the service names it; plain letters, digits, ``_`` and ``-``, or empty.
         cache_miss: why its cache could not be used, in the service's word; mostly empty.
+        taken_up: whether an earlier attempt has asked for it, which was taken to be lost.
     """
 
     blocks: tuple[Block, ...]
@@ -202,6 +203,7 @@ class ModelReply:
     rates: tuple[RateNews, ...] = ()
     message_id: str = ""
     cache_miss: str = ""
+    taken_up: bool = False
 
 
 @frozen
@@ -359,6 +361,11 @@ class DiffStat:
     files: int = 0
     added: int = 0
     removed: int = 0
+
+    def __str__(self) -> str:
+        """Return it as people read it, empty where nothing was changed."""
+        told = f"{counted(self.files, 'file')}, +{self.added} -{self.removed}"
+        return told if self.files else ""
 
 
 @frozen

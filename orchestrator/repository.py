@@ -17,13 +17,13 @@ from orchestrator.ancestry import Ancestry
 from orchestrator.comparing import AS_PLAIN, COUNTED, PATCHED, Comparing
 from orchestrator.errors import RepositoryRefused, WorkspaceError
 from orchestrator.hostgit import environment, run_git
+from orchestrator.located import Located, found_at, has_changes
 from orchestrator.objects import FULL_ID, Entry, Found, Listings, ObjectReader
 from orchestrator.quarantine import take_in
 from orchestrator.records import DiffStat
 from orchestrator.refs import Refs
 from orchestrator.sharedanswer import SharedAnswer
 from orchestrator.trees import Trees
-from orchestrator.values import frozen
 
 if TYPE_CHECKING:
     from git.cmd import Git
@@ -32,22 +32,6 @@ PLAIN_BRANCH = re.compile(r"feature/[A-Za-z0-9_]+(?:-[a-z0-9]+)*")
 """Names of this form are valid refs whatever they hold; only others have to be asked about."""
 HEADS = "refs/heads/"
 BLOB_LIMIT = 4 * 1024 * 1024
-
-
-@frozen
-class Located:
-    """Where a repository is and what kind it is."""
-
-    common: Path
-    """The real path of its common git directory: what it is known by."""
-    top: Path | None
-    """The top of the checkout one stands in; None for a bare repository."""
-    shallow: bool
-    object_format: str
-    head: str
-    """The commit that HEAD names."""
-    branch: str = ""
-    """The full name of the branch that HEAD is on; empty where it is on none."""
 
 
 class Repository:
@@ -156,11 +140,7 @@ class Repository:
         return self.top is not None and self._dirty.answer()
 
     def _look(self) -> bool:
-        if self.top is None:
-            return False
-        asked = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"]
-        env = environment(_no_filters(self.top))
-        return bool(run_git(asked, cwd=self.top, env=env, check=False).stdout.strip())
+        return self.top is not None and has_changes(self.top)
 
     def object_folders(self) -> list[Path]:
         """Return every folder of objects that this repository reads: its own, and borrowed ones."""
@@ -395,46 +375,4 @@ def locate(folder: Path) -> Repository:
         RepositoryRefused: it is in none, or the repository has no commit yet.
         WorkspaceError: git is missing.
     """
-    if not folder.is_dir():
-        raise RepositoryRefused(f"{folder} is not a folder")
-    # One call: git answers in order, and stops at the first question that has no answer.
-    asked = ("--git-common-dir", "--is-shallow-repository", "--show-object-format")
-    more = ("--is-bare-repository", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
-    done = run_git(["rev-parse", *asked, *more, "--show-toplevel"], cwd=folder, check=False)
-    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
-    if len(lines) < 4:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        if "dubious ownership" in said:
-            hint = f"run: git config --global --add safe.directory {folder}"
-            raise RepositoryRefused(f"git does not trust {folder}: another user owns it", hint=hint)
-        raise RepositoryRefused(f"{folder} is not in a git repository", hint="run: git init")
-    common = (folder / lines[0]).resolve()
-    head = lines[4] if len(lines) > 4 else ""
-    if not FULL_ID.fullmatch(head):
-        raise RepositoryRefused(
-            f"{folder} has no commit yet",
-            hint="commit something first: an agent starts from a commit",
-        )
-    return Repository(
-        Located(
-            common=common,
-            top=Path(lines[6]) if len(lines) > 6 and lines[3] == "false" else None,
-            shallow=lines[1] == "true",
-            object_format=lines[2],
-            head=head,
-            branch=lines[5] if lines[5].startswith("refs/heads/") else "",
-        )
-    )
-
-
-def _no_filters(checkout: Path) -> dict[str, str]:
-    """Return settings that switch off every filter which a checkout's settings name."""
-    asked = ["config", "-z", "--name-only", "--get-regexp", "^filter[.]"]
-    listed = run_git(asked, cwd=checkout, check=False)
-    names = {
-        key.split(".", 1)[1].rpartition(".")[0]
-        for key in listed.stdout.decode("utf-8", "surrogateescape").split("\0")
-        if key.count(".") > 1
-    }
-    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
-    return {f"filter.{name}.{part}": value for name in sorted(names) for part, value in off.items()}
+    return Repository(found_at(folder))

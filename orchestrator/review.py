@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from orchestrator import prompts, toolbox
+from orchestrator import prompts, reviewfindings, toolbox
 from orchestrator.agent import Agent
 from orchestrator.asking import Asking, Ending, Fallback, Patience
 from orchestrator.care import Care, CareMeans
@@ -24,14 +24,13 @@ from orchestrator.events import (
     TranscriptOpened,
 )
 from orchestrator.governor import Governor
-from orchestrator.hearing import Hearing, Judgement, ReviewTools
+from orchestrator.hearing import Hearing, ReviewTools
 from orchestrator.limits import Ledger
 from orchestrator.patches import read_patch
 from orchestrator.permissions import Permissions
 from orchestrator.ports import Clock, ModelClient, Sandbox
 from orchestrator.prices import Model
 from orchestrator.records import (
-    SEVERITIES,
     AgentDefinition,
     Finding,
     Limits,
@@ -241,7 +240,8 @@ class Reviewer:
             return ending
         judged = hearing.judgement()
         summary = prompts.cleaned(judged.summary) if judged else ""
-        return self._review_of(work, number, self._judged(judged, hearing, ending), summary)
+        found = reviewfindings.judged(judged, hearing.broken(), ending.error, self._means.floor)
+        return self._review_of(work, number, found, summary)
 
     def _review_of(
         self,
@@ -251,13 +251,13 @@ class Reviewer:
         summary: str = "",
     ) -> Review:
         name = f"{REVIEW}{number}"
-        state, reason, findings = judged
+        state, reason, found = judged
         return Review(
             number=number,
             state=state,
             reason=reason,
             summary=summary,
-            findings=findings,
+            findings=found,
             floor=self._means.floor,
             agent=self._means.definition.name,
             model=self._means.model.id,
@@ -289,24 +289,8 @@ class Reviewer:
         account: Ledger,
         hearing: Hearing,
     ) -> Agent:
-        layout = workspace.layout
-        definition = self._means.definition
-        permissions = Permissions(
-            definition.tools,
-            (*definition.denied, *CHANGING),
-            every=toolbox.every_tool(),
-            workspace=layout.workspace,
-            home=layout.home,
-        )
-        tools = ReviewTools(toolbox.Toolbox(server, permissions))
-        session = Session.rebuilt(name, self._events, layout.workspace)
-        if session is None:
-            prompt = prompts.reviewer_prompt(definition)
-            opened = TranscriptOpened(name, encode_head(prompt, tools.specs(), definition.effort))
-            await self._emit(opened)
-            session = Session.rebuilt(name, [opened], layout.workspace)
-        if session is None:
-            raise AssertionError("a session that was just opened is there")
+        tools = ReviewTools(toolbox.Toolbox(server, self._permissions(workspace)))
+        session = await self._session(name, workspace, tools)
         cache = self._care.cache(self._means.model, self._clock)
 
         def asking(of: Session, ledger: Ledger) -> Asking:
@@ -350,6 +334,29 @@ class Reviewer:
             until=hearing.is_over,
         )
 
+    def _permissions(self, workspace: Workspace) -> Permissions:
+        definition, layout = self._means.definition, workspace.layout
+        return Permissions(
+            definition.tools,
+            (*definition.denied, *CHANGING),
+            every=toolbox.every_tool(),
+            workspace=layout.workspace,
+            home=layout.home,
+        )
+
+    async def _session(self, name: str, workspace: Workspace, tools: ReviewTools) -> Session:
+        """Return the session as it was left, or a new one, whose opening is recorded."""
+        place, definition = workspace.layout.workspace, self._means.definition
+        session = Session.rebuilt(name, self._events, place)
+        if session is None:
+            prompt = prompts.reviewer_prompt(definition)
+            opened = TranscriptOpened(name, encode_head(prompt, tools.specs(), definition.effort))
+            await self._emit(opened)
+            session = Session.rebuilt(name, [opened], place)
+        if session is None:
+            raise AssertionError("a session that was just opened is there")
+        return session
+
     async def _heard(self, agent: Agent, hearing: Hearing, text: str) -> Ending:
         """Let the reviewer work until it has judged, or will not."""
         if len(agent.session.transcript) == 0:
@@ -378,50 +385,10 @@ class Reviewer:
             return True
         if ending.kind != "limit" or account.turns >= self._means.turns:
             return False
-        if "turns" not in (reached := self._ledger.reached()) and reached:
+        if "turn" not in (reached := self._ledger.reached()) and reached:
             return True
         if account.short_of == "tokens":  # a review has no limit of them of its own
             return True
         left = self._ledger.left_usd()
         own = None if self._means.usd is None else self._means.usd - account.spent_usd
         return left is not None and (own is None or left < own)
-
-    def _judged(
-        self, judged: Judgement | None, hearing: Hearing, ending: Ending
-    ) -> tuple[VerdictState, str, tuple[Finding, ...]]:
-        if judged is None:
-            broken = hearing.broken()
-            why = ending.error or "the reviewer gave no verdict"
-            if broken and not ending.error:
-                why = f"the reviewer gave no valid verdict: {broken[-1]}"
-            return "not_executed", why, ()
-        floor = self._means.floor
-        found = tuple(map(cleaned, judged.findings))
-        high = at_least(floor, found)
-        below = len(found) - len(high)
-        if high:
-            return "failed", f"{counted(len(high))} at or above {floor}", found
-        more = f", {counted(below)} below it" if below else ""
-        return "passed", f"no finding at or above {floor}{more}", found
-
-
-def at_least(floor: Severity, findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings whose severity is a floor or more."""
-    least = SEVERITIES.index(floor)
-    return [one for one in findings if SEVERITIES.index(one.severity) >= least]
-
-
-def cleaned(finding: Finding) -> Finding:
-    """Return a finding without characters that a reader would not see."""
-    return Finding(
-        finding.severity,
-        prompts.cleaned(finding.path),
-        finding.line,
-        prompts.cleaned(finding.problem),
-        prompts.cleaned(finding.advice),
-    )
-
-
-def counted(number: int) -> str:
-    """Say how many findings there are."""
-    return f"{number} finding{'' if number == 1 else 's'}"

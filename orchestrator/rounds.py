@@ -23,13 +23,12 @@ from orchestrator.events import (
     Prompted,
     Signal,
     SnapshotTaken,
+    begun_at,
 )
 from orchestrator.following import BaseBranch, Standing
 from orchestrator.judging import judge_change
-from orchestrator.lifeevents import taken_at
 from orchestrator.limits import Ledger
 from orchestrator.means import Means
-from orchestrator.ports import Gate
 from orchestrator.records import Outcome, Review, Run, Verdict
 from orchestrator.session import Session
 from orchestrator.setups import Setups
@@ -185,7 +184,7 @@ class Rounds:
 
     def _send_findings(self, agent: Agent, standing: Standing, found: Review, left: int) -> None:
         merged = standing.work.base if standing.merged else ""
-        from orchestrator.review import at_least
+        from orchestrator.reviewfindings import at_least
 
         findings = at_least(found.floor, found.findings)
         agent.prompt(prompts.findings_message(findings, left, merged), "review")
@@ -211,10 +210,7 @@ class Rounds:
             return done[0]
         turn = session.turn - 1
         work = await self.brought_out(turn)
-        repository = self._means.repository
-        tree = await anyio.to_thread.run_sync(repository.tree, work.commit)
-        base_tree = await anyio.to_thread.run_sync(repository.tree, self._run.base_commit)
-        collected = Collected(number, work.commit, tree, tree != base_tree, work.notes)
+        collected = Collected(number, work.commit, work.out.tree, work.out.changed, work.notes)
         events: list[Event] = [collected]
         taken = [e for e in self._events if isinstance(e, SnapshotTaken) and e.session == AUTHOR]
         if not any(one.turn == turn for one in taken):
@@ -272,6 +268,8 @@ class Rounds:
             shared=self._means.shared,
         )
         judges = self._means.judges
+        async with self._ledger.account.place():
+            await change.load()
         return await judge_change(
             change,
             judges.gates(),
@@ -283,8 +281,8 @@ class Rounds:
         )
 
     def _checkouts(self) -> Path:
-        """Return where checkouts are made; a process that the run was taken from has others."""
-        return self._means.folder / f"gates{taken_at(self._events) or ''}"
+        """Return where checkouts are made: what a killed process started may not have ended yet."""
+        return self._means.folder / f"gates{begun_at(self._events)}"
 
     def _reviewer(self) -> Reviewer:
         means = self._means
@@ -317,6 +315,6 @@ class Rounds:
 def required_of(means: Means) -> Required:
     """Return what a run has to show before it is done."""
     judges = means.judges
-    gates: Sequence[Gate] = judges.gates()
-    names = tuple(gate.name for gate in gates)
-    return Required(names, tests=judges.require_tests, review=judges.review is not None)
+    return Required(
+        tuple(judges.names()), tests=judges.require_tests, review=judges.review is not None
+    )

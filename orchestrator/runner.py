@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio
@@ -36,7 +36,6 @@ from orchestrator.modelevents import ModelSwitched, switched
 from orchestrator.outcomes import STATUS, Outcomes, go_on
 from orchestrator.permissions import Permissions
 from orchestrator.places import PlacedTools
-from orchestrator.ports import RunJournal
 from orchestrator.preparation import Preparation
 from orchestrator.records import PARKED, AgentDefinition, Outcome, Run
 from orchestrator.session import Session, asked_models, words_of
@@ -61,7 +60,7 @@ class Runner:
     Args:
         run: what is to be done.
         agent: who does it.
-        journal: the run's journal; what it holds already is not done again.
+        events: what the run's journal holds; what was done already is not done again.
         emit: records events in it and tells the sinks.
         show: shows a signal.
         means: what it is done with.
@@ -72,18 +71,17 @@ class Runner:
         *,
         run: Run,
         agent: AgentDefinition,
-        journal: RunJournal,
+        events: Sequence[Event],
         emit: Callable[..., Awaitable[None]],
         show: Callable[[Signal], None],
         means: Means,
     ) -> None:
         self._run = run
         self._definition = agent
-        self._journal = journal
         self._means = means
         self._show = show
         self._emit_on = emit
-        self._events: list[Event] = []
+        self._events = list(events)
         started = means.clock()
         self._elapsed: Callable[[], float] = lambda: means.clock() - started
         self._ledger = Ledger(
@@ -129,7 +127,6 @@ class Runner:
         Raises:
             JournalError: the journal failed, or the run was taken over; no outcome is written.
         """
-        self._events = await self._journal.events()
         finished = next((e for e in reversed(self._events) if isinstance(e, RunFinished)), None)
         if finished is not None:
             return finished.outcome
@@ -164,11 +161,11 @@ class Runner:
             publisher = self._publisher()
             if publisher is not None:
                 await publisher.begun()
-        session = await self._session()
+        session, opened = await self._session()
         async with anyio.create_task_group() as tasks:
             snapshots = ServerSnapshots(self._server, self._emit, tasks)
             snapshots.resume(session, self._events)
-            agent = self._agent(session, snapshots)
+            agent = self._agent(session, snapshots, opened)
             if len(session.transcript) == 0:
                 agent.prompt(self._first_message(), "issue")
             if await self._preparation.takes_long():
@@ -223,21 +220,22 @@ class Runner:
             return await agent.run()
         return Ending("limit", error=f"{said} was reached")
 
-    async def _session(self) -> Session:
+    async def _session(self) -> tuple[Session, list[Event]]:
+        """Return the author's session, and the event that opens it where it is a new one."""
         cwd = self._workspace.layout.workspace
         session = Session.rebuilt(AUTHOR, self._events, cwd)
+        opened: list[Event] = []
         if session is None:
-            specs = toolbox.specs(self._permissions().names)
+            specs = toolbox.specs(self._permissions.names)
             prompt = prompts.system_prompt(self._definition)
             head = encode_head(prompt, specs, self._definition.effort)
-            opened = TranscriptOpened(AUTHOR, head)
-            await self._emit(opened)
-            session = Session.rebuilt(AUTHOR, [opened], cwd)
+            opened = [TranscriptOpened(AUTHOR, head)]
+            session = Session.rebuilt(AUTHOR, opened, cwd)
         if session is None:
             raise AssertionError("a session that was just opened is there")
         self._interrupted = session.reply is not None
         await self._require_model(session)
-        return session
+        return session, opened
 
     async def _require_model(self, session: Session) -> None:
         """Record it where another model than before is to go on with a session."""
@@ -252,13 +250,16 @@ class Runner:
             session.apply(event)
             self._ledger.cool()
 
+    @cached_property
     def _permissions(self) -> Permissions:
         layout = self._workspace.layout
         return toolbox.permissions_of(
             self._definition, workspace=layout.workspace, home=layout.home
         )
 
-    def _agent(self, session: Session, snapshots: ServerSnapshots) -> Agent:
+    def _agent(
+        self, session: Session, snapshots: ServerSnapshots, opened: Sequence[Event]
+    ) -> Agent:
         cache = self._means.care.cache(self._means.model, self._means.clock)
 
         def asking(of: Session, ledger: Ledger) -> Asking:
@@ -290,11 +291,11 @@ class Runner:
                 asking=asking,
                 events=lambda: self._events,
                 fallback=self._means.fallback.model if self._means.fallback else None,
-                writes=bool(WRITING & set(self._permissions().names)),
+                writes=bool(WRITING & set(self._permissions.names)),
                 answers=self._run.continues is not None,
             ),
             tools=PlacedTools(
-                toolbox.Toolbox(self._server, self._permissions()),
+                toolbox.Toolbox(self._server, self._permissions),
                 self._ledger.account,
                 self._show,
             ),
@@ -304,6 +305,7 @@ class Runner:
             emit=self._emit,
             show=self._show,
             clock=self._means.clock,
+            opened=opened,
         )
 
     def _first_message(self) -> str:
@@ -333,9 +335,16 @@ class Runner:
         """Have workspace, sandbox, server and validation ready when the first call comes."""
         try:
             await self._server.start()
-            await anyio.to_thread.run_sync(_warm_up)
+            await anyio.to_thread.run_sync(self._warm_up)
         except OrchestratorError:
             return  # the first call meets the same error, where it can be told
+
+    def _warm_up(self) -> None:
+        """Load what checks calls and what judges work, while the first reply is awaited."""
+        toolbox.warm_up()
+        import orchestrator.rounds  # noqa: F401 - it is there when it is needed
+
+        self._means.judges.names()
 
     async def _look_at_checkout(self) -> None:
         """Tell the user of changes that are not part of the run."""
@@ -355,7 +364,7 @@ class Runner:
             outcomes=self._outcomes,
             emit=self._emit,
             events=self._events,
-            required=cache(lambda: required_of(self._means)),
+            required=lambda: required_of(self._means),
             publisher=self._publisher(),
         )
 
@@ -408,9 +417,3 @@ class Runner:
         words = words_of(last) if last else ""
         outcome = self._outcomes.of_error(error, words, work=self._workspace.work)
         return outcome if outcome.status in PARKED else await self._conclusion().finished(outcome)
-
-
-def _warm_up() -> None:
-    """Load what checks calls and what judges work, while the first reply is awaited."""
-    toolbox.warm_up()
-    import orchestrator.rounds  # noqa: F401 - it is there when it is needed

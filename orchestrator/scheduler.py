@@ -19,7 +19,7 @@ from orchestrator.errors import (
     OrchestratorError,
     only,
 )
-from orchestrator.events import Event, Notice, RunParked, RunResumed, RunStarted
+from orchestrator.events import FIRST_EPOCH, Event, Notice, RunParked, RunResumed, RunStarted
 from orchestrator.outcomes import go_on
 from orchestrator.planning import Journal, OwnedJournal, Place, Plans, Wish
 from orchestrator.ports import EventSink, IssueKeys, IssueTracker
@@ -91,26 +91,30 @@ class Scheduler:
         if place is None and not wish.again and await self._journal.last(self._plans.repo, key):
             raise IssueNotReady(f"the last run of issue {key} has ended, and nothing new was said")
         await self._require_ready(issue, wish.done)
-        await self._given_up(issue, unfinished)
         await self._plans.ready()
         run_id = wish.run or f"{issue.key}-{secrets.token_hex(4)}"
+        planned = None
+        if unfinished is not None:
+            # What stands in the way of a new run is told before the old one is lost.
+            planned = await self._planned(issue, wish, place, run_id)
+            await self._give_up(issue, unfinished)
         await self._tending.take(issue.key, run_id)
         try:
-            run, agent = await self._planned(issue, wish, place, run_id)
-            journal = await self._journal.begin(run)
+            run, agent = planned or await self._planned(issue, wish, place, run_id)
+            started = RunStarted(run, agent)
+            journal = await self._journal.begin(run, started)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._tending.give_back(issue.key, run_id)
             raise
-        return await self._work(run, agent, journal, [RunStarted(run, agent)])
+        return await self._work(run, agent, journal, [started], is_kept=True)
 
-    async def _given_up(self, issue: Issue, run: str | None) -> None:
+    async def _give_up(self, issue: Issue, run: str) -> None:
         """Give up an unfinished run for a new one."""
-        if run is not None:
-            # Taken over first, so that a process that still works on it is told apart and refused.
-            await self._journal.take_over(run)
-            await self._journal.abandon(run)
-            await self._tending.give_back(issue.key, run)
+        # Taken over first, so that a process that still works on it is told apart and refused.
+        await self._journal.take_over(run)
+        await self._journal.abandon(run)
+        await self._tending.give_back(issue.key, run)
 
     async def completed(self, run: Run, outcome: Outcome, journal: OwnedJournal) -> Outcome:
         """Tell what is not told yet of a run that has ended, as where its process was killed."""
@@ -214,13 +218,14 @@ class Scheduler:
         await self._plans.seed(parent, run, kept_state(begun))
         await self._tending.take(run.issue.key, run.run_id)
         try:
-            journal = await self._journal.begin(run)
-            await journal.append(*begun)
+            # What was wished for is kept with the copied events: a kill leaves nothing in between.
+            events = [*begun, RunResumed(FIRST_EPOCH, run)]
+            journal = await self._journal.begin(run, *events)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._tending.give_back(run.issue.key, run.run_id)
             raise
-        return await self._work(run, agent, journal, [*begun, RunResumed(journal.epoch, run)])
+        return await self._work(run, agent, journal, events, is_kept=True)
 
     async def _beside(self, parent: Run, run_id: str, at: int, wish: Wish) -> Run:
         """Return the fork of a run: its own id, branch and attempt, and what was wished for."""
@@ -291,7 +296,13 @@ class Scheduler:
                 )
 
     async def _work(
-        self, run: Run, agent: AgentDefinition, journal: OwnedJournal, events: Sequence[Event]
+        self,
+        run: Run,
+        agent: AgentDefinition,
+        journal: OwnedJournal,
+        events: Sequence[Event],
+        *,
+        is_kept: bool = False,
     ) -> Outcome:
         """Do a run.
 
@@ -300,12 +311,17 @@ class Scheduler:
             agent: who does it.
             journal: the run's.
             events: those that it holds already, and the one that this process begins with.
+            is_kept: whether it holds that one, too.
         """
         try:
             async with anyio.create_task_group() as tasks:
                 broadcast = Broadcast(journal, self._sinks, tasks)
                 tasks.start_soon(_beat, journal)
                 try:
+                    if is_kept:
+                        broadcast.tell(events[-1])
+                    else:
+                        await broadcast.emit(events[-1])
                     outcome = await self._watched(run, agent, journal, broadcast, events)
                 finally:
                     with anyio.CancelScope(shield=True):
@@ -324,8 +340,7 @@ class Scheduler:
         events: Sequence[Event],
     ) -> Outcome:
         """Do the run; an interruption parks it before it passes on."""
-        await broadcast.emit(events[-1])
-        runner = self._plans.runner(run, agent, journal, broadcast.emit, broadcast.show)
+        runner = self._plans.runner(run, agent, events, broadcast.emit, broadcast.show)
         try:
             outcome = await self._tended(runner, run, broadcast, events)
         except anyio.get_cancelled_exc_class():
@@ -333,7 +348,8 @@ class Scheduler:
                 await self._park(runner.interrupted(), run, journal, broadcast)
             raise
         if outcome.status in PARKED:
-            outcome = dataclasses.replace(outcome, hint=outcome.hint or go_on(run))
+            reached = outcome.error if outcome.status == "limit_reached" else ""
+            outcome = dataclasses.replace(outcome, hint=outcome.hint or go_on(run, reached))
             await self._park(outcome, run, journal, broadcast)
             return outcome
         return await self._told(run, outcome, broadcast.emit, events)

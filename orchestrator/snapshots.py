@@ -50,14 +50,19 @@ async def put_back(
     ran = max((e.turn for e in events if _is_returned(e) and e.ran), default=0)
     # Where the snapshot after the last turn that ran something is missing, no call has been
     # started since that changes files: the state is that turn's.
-    seeded = await anyio.to_thread.run_sync(lambda: workspace.is_seeded)
-    undo = seeded or (interrupted and ran <= at)
-    if seeded or (undo and kept is None):
-        await anyio.to_thread.run_sync(workspace.clear)
-    else:
-        await anyio.to_thread.run_sync(workspace.move)
-    ask = await _made(workspace, launch)
-    if undo:
+    undo = interrupted and ran <= at
+
+    def lay_out() -> tuple[bool, bool]:
+        seeded = workspace.is_seeded
+        if seeded or (undo and kept is None):
+            workspace.clear()
+        else:
+            workspace.move()
+        return seeded, workspace.lay_out()
+
+    seeded, fresh = await anyio.to_thread.run_sync(lay_out)
+    ask = await _filled(workspace, launch, fresh=fresh)
+    if undo or seeded:
         if kept is not None:
             await _asked(ask, {"op": "restore", "snapshot": kept.snapshot})
         await _redo(ask, events, after=at, cwd=workspace.layout.workspace)
@@ -65,9 +70,10 @@ async def put_back(
         await anyio.to_thread.run_sync(workspace.is_put_back)
 
 
-async def _made(workspace: Workspace, launch: Callable[[], Awaitable[Ask]]) -> Ask:
-    """Fill the work tree while the server starts."""
-    fresh = await anyio.to_thread.run_sync(workspace.lay_out)
+async def _filled(
+    workspace: Workspace, launch: Callable[[], Awaitable[Ask]], *, fresh: bool
+) -> Ask:
+    """Fill the work tree, where it is a fresh one, while the server starts."""
     started: list[Ask] = []
     try:
         async with anyio.create_task_group() as tasks:

@@ -66,6 +66,15 @@ class IssueQueue(Protocol):
 
 
 @runtime_checkable
+class UnreadableIssues(Protocol):
+    """A tracker that may hold issues which cannot be read, so that nobody knows their labels."""
+
+    async def unreadable(self) -> Sequence[str]:
+        """Return the keys of issues that cannot be read; fetching one says why."""
+        ...
+
+
+@runtime_checkable
 class IssueStates(Protocol):
     """A tracker that can show how far work on an issue is: in a state of its own, or by a label."""
 

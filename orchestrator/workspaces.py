@@ -125,7 +125,7 @@ class Workspace:
             bases = tuple(f"/base/{number}" for number in range(len(self._objects)))
             return Layout(WORKSPACE, GIT, HOME, TMP, bases)
         names = ("work", "git", "home", "tmp")
-        work, git, home, tmp = (str(self.folder / name) for name in names)
+        work, git, home, tmp = (f"{self.folder}/{name}" for name in names)
         return Layout(work, git, home, tmp, tuple(map(str, self._objects)))
 
     @property
@@ -343,26 +343,25 @@ class Workspace:
         )
 
     def _mounts(self) -> list[Mount]:
-        folder = self.folder
+        folder = str(self.folder)
         mounts = [
             Mount(str(objects), base)
             for objects, base in zip(self._objects, self.layout.bases, strict=True)
         ]
         for objects, base in zip(self._objects, self.layout.bases, strict=True):
             if (objects / "info" / "alternates").is_file():
-                mounts.append(Mount(str(folder / "empty"), f"{base}/info/alternates"))
-        mounts.append(Mount(str(folder / "git"), GIT, writable=True))
+                mounts.append(Mount(f"{folder}/empty", f"{base}/info/alternates"))
+        mounts.append(Mount(f"{folder}/git", GIT, writable=True))
         mounts += [
-            Mount(str(folder / "git" / name), f"{GIT}/{name}")
-            for name in ("config", "hooks", "info")
+            Mount(f"{folder}/git/{name}", f"{GIT}/{name}") for name in ("config", "hooks", "info")
         ]
         # A mount point of its own: what is mounted below it cannot be moved away with it.
-        mounts.append(Mount(str(folder / "git" / "objects"), f"{GIT}/objects", writable=True))
-        mounts.append(Mount(str(folder / "git" / "objects/info"), f"{GIT}/objects/info"))
+        mounts.append(Mount(f"{folder}/git/objects", f"{GIT}/objects", writable=True))
+        mounts.append(Mount(f"{folder}/git/objects/info", f"{GIT}/objects/info"))
         mounts += [
-            Mount(str(folder / "work"), WORKSPACE, writable=True),
-            Mount(str(folder / "work" / ".git"), f"{WORKSPACE}/.git"),
-            *private_mounts(folder),
+            Mount(f"{folder}/work", WORKSPACE, writable=True),
+            Mount(f"{folder}/work/.git", f"{WORKSPACE}/.git"),
+            *private_mounts(self.folder),
             *self._shared.mounts,
         ]
         return mounts
@@ -393,9 +392,9 @@ class Workspace:
 def private_mounts(folder: Path) -> list[Mount]:
     """Return the mounts of a private home and a private temporary folder below ``folder``."""
     return [
-        Mount(str(folder / "tmp"), TMP, writable=True),
-        Mount(str(folder / "tmp"), "/var/tmp", writable=True),
-        Mount(str(folder / "home"), HOME, writable=True),
+        Mount(f"{folder}/tmp", TMP, writable=True),
+        Mount(f"{folder}/tmp", "/var/tmp", writable=True),
+        Mount(f"{folder}/home", HOME, writable=True),
     ]
 
 

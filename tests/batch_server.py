@@ -55,6 +55,8 @@ class BatchServer:
         answer: gives the assistant message for a request's body, or a refusal.
         fates: what becomes of items, by custom id or by the function ``fate``.
         cancels: whether a batch that is called off has done nothing.
+        unread: what is answered first where a batch's results are asked for.
+        unlisted: what is answered first where the batches are asked for.
         ends_at: how many looks at a batch it takes until it ends; None waits for ``end``.
         asked: every request for a reply: its body, and whether a batch brought it.
         usd: what was asked for has cost.
@@ -67,6 +69,8 @@ class BatchServer:
     shuffled: bool = True
     cancels: bool = False
     refuses: list[Refusal] = field(default_factory=list)
+    unread: list[Refusal] = field(default_factory=list)
+    unlisted: list[Refusal] = field(default_factory=list)
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
     asked: list[tuple[dict[str, Any], bool]] = field(default_factory=list)
@@ -205,18 +209,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state, path = self.state, self.path.partition("?")[0]
-        if state.refuses:
-            self._refuse(state.refuses.pop(0))
-            return
+        results = path.endswith("/results")
+        first = state.unread if results else state.unlisted if path == BATCHES else []
+        for refusals in (state.refuses, first):
+            if refusals:
+                self._refuse(refusals.pop(0))
+                return
         if path == BATCHES:
             found = [state.view(one) for one in reversed(state.batches.values())]
             self._json({"data": found, "has_more": False, "first_id": None, "last_id": None})
             return
-        name, _, rest = path.removeprefix(f"{BATCHES}/").partition("/")
-        batch = state.batches.get(name)
+        batch = state.batches.get(path.removeprefix(f"{BATCHES}/").partition("/")[0])
         if batch is None:
             self._refuse(Refusal(404, "not_found_error"))
-        elif rest == "results":
+        elif results:
             self._send(200, b"\n".join(batch.lines) + b"\n", "application/x-jsonl")
         else:
             state.look(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ class Service:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {
             name.lower(): value.strip()
-            for name, _, value in (one.partition(":") for one in head[1:])
+            for name, _, value in (one.partition(":") for one in head[1:] if one)
         }
         self.paths.append(head[0].split()[1])
         self.headers.append(headers)
@@ -157,12 +158,14 @@ def _head(play: Play) -> bytes:
 
 
 @asynccontextmanager
-async def serving(plays: Iterable[Play]) -> AsyncIterator[Service]:
+async def serving(
+    plays: Iterable[Play], *, secured: ssl.SSLContext | None = None
+) -> AsyncIterator[Service]:
     """Run a service that gives these answers, one a request."""
     service = Service(plays=list(plays))
-    async with await asyncio.start_server(service.answer, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(service.answer, "127.0.0.1", 0, ssl=secured) as server:
         host, port = server.sockets[0].getsockname()[:2]
-        service.url = f"http://{host}:{port}"
+        service.url = f"{'https' if secured else 'http'}://{host}:{port}"
         try:
             yield service
         finally:

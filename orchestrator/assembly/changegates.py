@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from orchestrator.judgesettings import GateSettings
 from orchestrator.ports import Gate
-from orchestrator.settings import GateSettings
 
 
 def gates_of_changes(settings: GateSettings) -> list[tuple[Gate, str]]:

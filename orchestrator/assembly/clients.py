@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import prices
-from orchestrator.errors import ConfigError, ModelError
+from orchestrator.errors import ConfigError, ModelError, ModelRefused
 from orchestrator.governor import Governor
 from orchestrator.lanes import Lane
 from orchestrator.messagebatches import MessageBatches
@@ -88,7 +88,7 @@ class Clients:
             session: whose replies a recording is to give; empty is the author's.
 
         Raises:
-            ConfigError: there is no key, or no recording.
+            ConfigError: there is no key or no recording, or the service's address is none.
         """
         if self._given is not None:
             return self._given
@@ -136,23 +136,41 @@ class Clients:
         if kind == "anthropic_sdk":
             from orchestrator.models.anthropic_sdk import AnthropicSdkClient
 
+            _require_way(url, {})  # the SDK reads by itself which proxy there is
             return AnthropicSdkClient(key=key, base_url=url or None, silence_s=silence)
         from orchestrator.models.messages import DEFAULT_URL, MessagesClient
 
-        return MessagesClient(key=key, base_url=url or DEFAULT_URL, silence_s=silence)
+        _require_way(url or DEFAULT_URL, self._environment)
+        return MessagesClient(
+            key=key,
+            base_url=url or DEFAULT_URL,
+            silence_s=silence,
+            environment=self._environment,
+        )
 
 
 def batches_of(environment: Mapping[str, str]) -> MessageBatches:
     """Return what sends and reads Message Batches.
 
     Raises:
-        ConfigError: there is no key.
+        ConfigError: there is no key, or the service's address is none.
     """
     from orchestrator.models.anthropic_batches import AnthropicBatches
 
-    return AnthropicBatches(
-        key=_key(environment), base_url=environment.get("ANTHROPIC_BASE_URL", "") or None
-    )
+    key, url = _key(environment), environment.get("ANTHROPIC_BASE_URL", "")
+    _require_way(url, {})
+    return AnthropicBatches(key=key, base_url=url or None)
+
+
+def _require_way(url: str, environment: Mapping[str, str]) -> None:
+    """Refuse an address of the service, or of its proxy, that is none; empty is the usual one."""
+    from orchestrator.models.ways import way_to
+
+    try:
+        if url:
+            way_to(url, environment)
+    except ModelRefused as error:
+        raise ConfigError(str(error), hint=error.hint) from None
 
 
 def _key(environment: Mapping[str, str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.judgesettings import GateSettings
 from orchestrator.ports import Gate
-from orchestrator.settings import GateSettings
 
 
 def gates_of_commands(settings: GateSettings, files: Mapping[str, bytes]) -> list[tuple[Gate, str]]:

@@ -17,16 +17,23 @@ from orchestrator import prices
 from orchestrator.assembly.clients import REPLAY
 from orchestrator.assembly.rosters import agents_here
 from orchestrator.assembly.routes import IssueRouting
+from orchestrator.assembly.sharing import sound
 from orchestrator.assembly.tracking import close_all, tracker_of
 from orchestrator.batches.forecast import Case, Past, expected
 from orchestrator.batches.nights import IssueId, LaneName, Site, Wanted
 from orchestrator.batches.order import Waiting, ordered
 from orchestrator.batches.planning import Considered, NightPlan, NotPlanned, night_plan
-from orchestrator.errors import ConfigError, IssueNotFound, OrchestratorError
+from orchestrator.errors import (
+    ConfigError,
+    DefinitionError,
+    IssueNotFound,
+    OrchestratorError,
+    TrackerError,
+)
 from orchestrator.journals.history import worked_s
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import RunRow, SqliteJournal
-from orchestrator.ports import IssueKeys, IssueQueue, IssueTracker
+from orchestrator.ports import IssueKeys, IssueQueue, IssueTracker, UnreadableIssues
 from orchestrator.records import CLOSED, AgentDefinition, Issue, Limits, Outcome
 from orchestrator.repository import Repository, locate
 from orchestrator.settings import Config
@@ -38,6 +45,8 @@ AT_ONCE = 6
 """Questions to one tracker at a time."""
 LEARNT_FROM = 400
 """Runs of the past, the newest, that forecasts look at."""
+TAUGHT_BY = frozenset({"done", "gate_failed", "needs_human"})
+"""How runs end that teach: what was interrupted, or hit a limit, tells only a part of its cost."""
 HALF = 0.5
 LEAST_SHARE = 0.4
 
@@ -93,6 +102,8 @@ async def plan_night(
         OrchestratorError: something of it cannot be read, or no issue is meant.
     """
     given = os.environ if environment is None else environment
+    sound(wish.ceiling)
+    sound(wish.per_issue)
     past = await _remembered(state)
     known: dict[IssueId, Considered] = {}
     outside: dict[IssueId, str] = {}
@@ -103,7 +114,7 @@ async def plan_night(
         try:
             found = await _found(here, wish, not_planned, past)
             sites.append(here.site)
-            for one in await _considered(here, found, wish, past):
+            for one in await _considered(here, found, wish, not_planned, past):
                 known[one.waiting.id] = one
             outside |= await _open_outside(here, found)
         finally:
@@ -147,14 +158,18 @@ async def _found(
 ) -> list[Issue]:
     """Return the issues that are meant and open, the oldest first where the tracker tells."""
     keys = await _keys(here, wish.wanted)
-    got: dict[str, Issue | str] = {}
+    got: dict[str, Issue | OrchestratorError] = {}
 
     async def fetch(key: str, room: anyio.CapacityLimiter) -> None:
         async with room:
             try:
                 got[key] = await here.tracker.fetch(key)
-            except IssueNotFound as error:
-                got[key] = str(error)
+            except (IssueNotFound, DefinitionError) as error:
+                got[key] = error
+            except TrackerError as error:
+                if not isinstance(here.tracker, UnreadableIssues):
+                    raise  # a service that fails would fail for the others too
+                got[key] = error
 
     room = anyio.CapacityLimiter(AT_ONCE)
     try:
@@ -166,15 +181,22 @@ async def _found(
     found = []
     for key in keys:
         issue = got[key]
-        title, why = ("", issue) if isinstance(issue, str) else (issue.title, "")
-        if not isinstance(issue, str):
-            why = _why_not(here, issue, wish.wanted, past)
-        if why or isinstance(issue, str):
-            is_missing = isinstance(issue, str)
-            not_planned.append(NotPlanned(here.site.repo, key, title, why, is_missing))
+        if isinstance(issue, OrchestratorError):
+            not_planned.append(_left(here, key, issue))
+        elif why := _why_not(here, issue, wish.wanted, past):
+            not_planned.append(NotPlanned(here.site.repo, key, issue.title, why))
         else:
             found.append(issue)
     return found
+
+
+def _left(here: _Here, key: str, error: OrchestratorError, title: str = "") -> NotPlanned:
+    """Return an issue that an error keeps out of the night."""
+    hint = f" ({error.hint})" if error.hint and not isinstance(error, IssueNotFound) else ""
+    is_missing = isinstance(error, IssueNotFound)
+    return NotPlanned(
+        here.site.repo, key, title, f"{error}{hint}", is_missing, is_broken=not is_missing
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -200,7 +222,9 @@ async def _keys(here: _Here, wanted: Wanted) -> list[str]:
             f"tracker.kind: {config.tracker.kind} cannot tell which issues carry a label",
             hint="name the issues with --issues",
         )
-    return [one.key for one in await tracker.candidates(labels, MOST)]
+    waiting = [one.key for one in await tracker.candidates(labels, MOST)]
+    unreadable = await tracker.unreadable() if isinstance(tracker, UnreadableIssues) else ()
+    return list(dict.fromkeys([*waiting, *unreadable]))
 
 
 def _why_not(here: _Here, issue: Issue, wanted: Wanted, past: Sequence[_Run]) -> str:
@@ -242,14 +266,26 @@ async def _open_outside(here: _Here, issues: Sequence[Issue]) -> dict[IssueId, s
 
 
 async def _considered(
-    here: _Here, issues: Iterable[Issue], wish: NightWish, past: Sequence[_Run]
+    here: _Here,
+    issues: Iterable[Issue],
+    wish: NightWish,
+    not_planned: list[NotPlanned],
+    past: Sequence[_Run],
 ) -> list[Considered]:
     routing = IssueRouting(here.agents, here.config.routing, tracker=here.tracker)
     found = []
-    learnt = [one.past for one in past if one.past.turns and not one.scripted]
+    learnt = [
+        one.past for one in past if one.state in TAUGHT_BY and one.past.turns and not one.scripted
+    ]
     ages = bool(wish.wanted.labels or not wish.wanted.issues)
     for age, issue in enumerate(issues):
-        decision = await routing.decide(issue, wish.wanted.agent)
+        try:
+            decision = await routing.decide(issue, wish.wanted.agent)
+        except ConfigError as error:
+            if wish.wanted.agent is not None:
+                raise  # the name that is wrong is that of the whole night
+            not_planned.append(_left(here, issue.key, error, issue.title))
+            continue
         agent = decision.agent or ""
         reason = f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
         waiting = Waiting(issue, here.site.repo, agent, age if ages else 0)

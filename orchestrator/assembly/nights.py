@@ -20,6 +20,7 @@ from orchestrator.assembly.clients import batches_of
 from orchestrator.assembly.machine import make_private
 from orchestrator.assembly.nightplaces import NightPlace
 from orchestrator.assembly.runtime import Orchestrator
+from orchestrator.assembly.sharing import sound
 from orchestrator.batches.book import (
     Heard,
     NightBook,
@@ -29,8 +30,9 @@ from orchestrator.batches.book import (
     unheard,
 )
 from orchestrator.batches.jobs import WHOSE, Looks, nobody
-from orchestrator.batches.lane import Lane, LanePace
+from orchestrator.batches.lane import Lane
 from orchestrator.batches.nights import LaneName, Night, NightBegun, Site
+from orchestrator.batches.posting import LanePace
 from orchestrator.batches.shift import Shift, ShiftPace
 from orchestrator.batches.views import NightView
 from orchestrator.errors import ConfigError, JournalError, NoSuchRun
@@ -210,11 +212,15 @@ class Nights:
     ) -> tuple[dict[str, NightPlace], Account, _Lanes]:
         """Open each repository of a night; all that can be refused is refused here."""
         began = time.monotonic()
-        account = Account(night.ceiling, elapsed_s=lambda: time.monotonic() - began, whose=WHOSE)
+        sound(night.per_issue)
+        account = Account(
+            sound(night.ceiling), elapsed_s=lambda: time.monotonic() - began, whose=WHOSE
+        )
         lanes = _Lanes(self._lane_batches(night, stack))
         places = {}
         for site in night.sites:
             made = await stack.enter_async_context(self._orchestrator(site, account, lanes))
+            await made.ready()
             places[site.repo] = NightPlace(made, self._open(), site.repo)
         missing = {one.repo for one in night.plan} - set(places)
         if missing:

@@ -21,16 +21,18 @@ from orchestrator.assembly.launching import require_tools
 from orchestrator.assembly.rosters import sources
 from orchestrator.assembly.routes import IssueRouting
 from orchestrator.assembly.runfolders import keep_report, seed, workspace_parts
+from orchestrator.assembly.runjudges import RunJudges
 from orchestrator.assembly.sharing import limits_of
 from orchestrator.assembly.surroundings import needs_of, shared_of
 from orchestrator.definitions.folder import REPOSITORY_FOLDERS, Roster, roster
 from orchestrator.errors import ConfigError
-from orchestrator.events import Notice, Signal
+from orchestrator.events import Event, Notice, Signal
 from orchestrator.governor import Governor
-from orchestrator.means import Judges, Means
+from orchestrator.located import require_writable
+from orchestrator.means import Means
 from orchestrator.pacing import Pacing
 from orchestrator.planning import Place, Wish
-from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, RunJournal, Sandbox
+from orchestrator.ports import CodeHost, Gate, IssueTracker, ModelClient, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.records import (
     AgentDefinition,
@@ -49,7 +51,6 @@ from orchestrator.workspaces import Shared
 
 if TYPE_CHECKING:
     from orchestrator.publishing import Delivery
-    from orchestrator.review import ReviewMeans
 
 GUIDANCE = ("AGENTS.md", "CLAUDE.md")
 SUBMODULES = ".gitmodules"
@@ -87,7 +88,7 @@ class RepositoryPlans:
         self._governor = governor
         self._pacing = Pacing()
         self._fallback_name = fallback or config.model.fallback
-        self._given_gates = tuple(gates)
+        self._has_own_gates = bool(gates or config.gates.commands)
         self.repo = repository.id
         self._repository = repository
         self._config = config
@@ -100,6 +101,15 @@ class RepositoryPlans:
         self._guidance = ""
         self._has_submodules = False
         self._base = repository.located.head
+        self._judges = RunJudges(
+            config,
+            repository=repository,
+            base=self._base,
+            given=gates,
+            agents=self.roster,
+            model_of=self._reviewing_model,
+            client_of=self._reviewing_client,
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -110,12 +120,13 @@ class RepositoryPlans:
         self._delivery()
 
     async def ready(self) -> None:
-        """Prove that the walls stand, and that the settings ask for nothing they cannot do."""
+        """Prove that repository and walls can be used, and the settings ask for nothing else."""
         await self._pacing.begin()
+        require_writable(self._repository.common)
         await self._sandbox.check()
         self._needs()
-        if self._given_gates or self._config.gates.commands:
-            self._gates()  # names that are given twice are told before anything is paid for
+        if self._has_own_gates:
+            self._judges.names()  # names that are given twice are told before anything is paid for
         if self._config.review.enabled:
             known(self._config.review.agent, self.roster())
 
@@ -254,7 +265,7 @@ class RepositoryPlans:
         self,
         run: Run,
         agent: AgentDefinition,
-        journal: RunJournal,
+        events: Sequence[Event],
         emit: Callable[..., Awaitable[None]],
         show: Callable[[Signal], None],
     ) -> Runner:
@@ -272,7 +283,7 @@ class RepositoryPlans:
             sandbox=self._sandbox,
             client=self._asking(run, self._clients.of(run.model)),
             model=model,
-            judges=self._judges(run),
+            judges=self._judges.of(run),
             delivery=self._delivery(),
             patience=Patience(
                 settings.model.retries,
@@ -294,7 +305,7 @@ class RepositoryPlans:
             fallback=self._fallback(run),
         )
         means.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Runner(run=run, agent=agent, journal=journal, emit=emit, show=show, means=means)
+        return Runner(run=run, agent=agent, events=events, emit=emit, show=show, means=means)
 
     def _asking(self, run: Run, client: ModelClient) -> ModelClient:
         """Return what asks for a run's replies: by way of the lane, where there is one."""
@@ -361,44 +372,20 @@ class RepositoryPlans:
             return ("Submodules are not checked out here: their folders are empty.",)
         return ()
 
-    def _gates(self) -> list[Gate]:
-        from orchestrator.assembly.judges import gates_of
-        from orchestrator.change import settings_files
-
-        files = settings_files(self._repository, self._base)
-        return [one.gate for one in gates_of(self._config, files, self._given_gates)]
-
-    def _judges(self, run: Run) -> Judges:
-        settings = self._config.gates
-        return Judges(
-            gates=self._gates,
-            rounds=settings.rounds,
-            parallel=settings.parallel,
-            require_tests=settings.require_tests,
-            follow_base=settings.follow_base,
-            review=self._review(run),
-        )
-
-    def _review(self, run: Run) -> ReviewMeans | None:
-        """Return how changes of a run are reviewed.
+    def _reviewing_model(
+        self, run: Run, agent: AgentDefinition, wanted: str | None
+    ) -> prices.Model:
+        """Return the model that reviews a run.
 
         Where the author's replies come from a recording, a reviewer whose model nobody names is
         played from it too.
         """
-        scripted = run.model if run.scripted else ""
-        if not self._config.review.enabled:
-            return None
-        from orchestrator.assembly.judges import review_of
+        if run.scripted and wanted is None:
+            return _free(run.model)
+        return self._resolved(wanted or agent.model)
 
-        def model_of(agent: AgentDefinition, wanted: str | None) -> prices.Model:
-            if scripted and wanted is None:
-                return _free(scripted)
-            return self._resolved(wanted or agent.model)
-
-        def client_of(model: prices.Model, session: str) -> ModelClient:
-            return self._asking(run, self._clients.of(model.id, session))
-
-        return review_of(self._config, self.roster(), model_of=model_of, client_of=client_of)
+    def _reviewing_client(self, run: Run, model: prices.Model, session: str) -> ModelClient:
+        return self._asking(run, self._clients.of(model.id, session))
 
     async def holds(self, name: str) -> bool:
         """Tell whether the repository still has a commit, by its id or a ref."""

@@ -23,7 +23,7 @@ def sources(
         folder: one that was named on the command line.
 
     Raises:
-        ConfigError: that folder is not there.
+        ConfigError: that folder is not there, or a file of the user's cannot be read.
     """
     found = []
     if folder is not None:
@@ -35,8 +35,9 @@ def sources(
     found.append(Source("user", files_below(user)))
     home = configuration.home_folder(environment) or Path("/nonexistent")
     # Written for another program: what does not fit here is told, and stops nothing.
-    others = files_below(home / ".claude" / "agents")
-    found.append(Source("user, ~/.claude", others, strict=False))
+    unread: list[str] = []
+    others = files_below(home / ".claude" / "agents", unread)
+    found.append(Source("user, ~/.claude", others, strict=False, notices=tuple(unread)))
     return [*found, Source("bundled", files_below(bundled("agents")))]
 
 

@@ -173,7 +173,7 @@ async def open_routing(
     Raises:
         OrchestratorError: something of it cannot be read.
     """
-    repository = _located(repo)
+    repository, refused = _located(repo)
     settings = configuration.load(
         user=configuration.user_file(environment),
         repository=repository.top if repository else None,
@@ -185,10 +185,10 @@ async def open_routing(
         tracker = tracker_of(repository, settings, environment)
     if _is_file(target):
         issues = issues_in(Path(target))
+    elif refused is not None:
+        raise IssueNotFound(f"{target!r} is no file, and {refused}", hint=refused.hint)
     elif tracker is None:
-        raise IssueNotFound(
-            f"{target!r} is no file, and {repo.absolute()} is in no repository with issues"
-        )
+        raise IssueNotFound(f"{target!r} is no file, and {repo.absolute()} has no files of issues")
     else:
         issues = [await _fetched(tracker, target)]
     clients = Clients(settings, environment)
@@ -241,11 +241,11 @@ def _alone(folder: Path) -> Mapping[str, AgentDefinition]:
     return roster([Source("command line", files_below(folder))]).agents
 
 
-def _located(repo: Path) -> Repository | None:
+def _located(repo: Path) -> tuple[Repository | None, RepositoryRefused | None]:
     try:
-        return locate(repo.absolute())
-    except RepositoryRefused:
-        return None
+        return locate(repo.absolute()), None
+    except RepositoryRefused as refusal:
+        return None, refusal
 
 
 def _nobody(name: str) -> tuple[ModelClient, Model]:

@@ -86,15 +86,17 @@ async def keep_report(repository: Repository, folder: Path, run: Run, outcome: O
     try:
         (folder / "report.md").write_text(report, encoding="utf-8")
         (folder / "outcome.json").write_bytes(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
-        if outcome.status not in PARKED and not any(
-            str(folder) in one for one in (*outcome.notes, outcome.hint)
-        ):
-            await anyio.to_thread.run_sync(strip, folder)
         if outcome.status not in PARKED:
-            # The delivered branch holds done work; other work stays under its head ref.
-            ours = f"refs/orchestrate/{run.run_id}/"
-            spent = [ours] if outcome.status == "done" else [f"{ours}base", f"{ours}moved"]
-            for prefix in spent:
-                await anyio.to_thread.run_sync(repository.delete_refs, prefix)
+            await anyio.to_thread.run_sync(_drop, repository, folder, run, outcome)
     except (OSError, WorkspaceError):
         return  # the outcome is in the journal; what is beside it is a convenience
+
+
+def _drop(repository: Repository, folder: Path, run: Run, outcome: Outcome) -> None:
+    """Drop what nothing needs of a run that has ended."""
+    if not any(str(folder) in one for one in (*outcome.notes, outcome.hint)):
+        strip(folder)
+    # The delivered branch holds done work; other work stays under its head ref.
+    ours = f"refs/orchestrate/{run.run_id}/"
+    for prefix in [ours] if outcome.status == "done" else [f"{ours}base", f"{ours}moved"]:
+        repository.delete_refs(prefix)

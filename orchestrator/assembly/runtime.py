@@ -249,14 +249,9 @@ class Orchestrator:
             OrchestratorError: the run cannot be begun; what happens later is an outcome.
         """
         wish = Wish(
-            agent,
-            model,
-            limit_usd,
-            limit_turns,
-            new,
-            limit_tokens=limit_tokens,
-            limit_minutes=limit_minutes,
-        )
+            agent, model, limit_usd, limit_turns, new,
+            limit_tokens=limit_tokens, limit_minutes=limit_minutes,
+        )  # fmt: skip
         return await self._scheduler().run_issue(key, wish)
 
     async def resume(  # noqa: PLR0913 - what may be wished for
@@ -292,15 +287,19 @@ class Orchestrator:
         if ended is not None:
             return await self._scheduler().completed(*ended)
         wish = Wish(
-            None,
-            model,
-            limit_usd,
-            limit_turns,
-            limit_tokens=limit_tokens,
-            limit_minutes=limit_minutes,
-            take_over=take_over,
-        )
+            None, model, limit_usd, limit_turns,
+            limit_tokens=limit_tokens, limit_minutes=limit_minutes, take_over=take_over,
+        )  # fmt: skip
         return await self._scheduler().resume(row.run, wish)
+
+    async def ready(self) -> None:
+        """Prove that runs can be begun here: the walls stand, and the settings go together.
+
+        Raises:
+            OrchestratorError: the machine or a setting has to be mended first.
+        """
+        self._open_plans().require_delivery()
+        await self._open_plans().ready()
 
     async def work(
         self, key: str, wish: Wish, *, run: str = "", sinks: Sequence[EventSink] = ()

@@ -141,6 +141,6 @@ def _leaned_on(source: Path, environment: Mapping[str, str]) -> list[Mount]:
         if not link.is_symlink():
             break
         link = Path(os.path.normpath(link.parent / link.readlink()))
-        chains, _ = toolchains({**environment, "PATH": str(link.parent)})
+        chains, _ = toolchains({**environment, "PATH": str(link.parent)}, in_place=True)
         mounts += [Mount(one.source, one.source) for one in chains]
     return mounts

@@ -8,6 +8,7 @@ from typing import Literal
 
 import orjson
 
+from orchestrator.amounts import counted as amount
 from orchestrator.batches.nights import (
     IssueBegun,
     IssueEnded,
@@ -158,7 +159,7 @@ class Board:
             parts.append(f"{seconds(left)} left" if left > 0 else "its time is over")
         waiting = self.view.waiting_turns()
         if waiting:
-            parts.append(f"{waiting} turns in batches")
+            parts.append(f"{amount(waiting, 'turn')} in batches")
         if self.view.stopping:
             parts.append("stopping")
         return "; ".join(one for one in parts if one)
@@ -178,7 +179,8 @@ def night_words(event: NightEvent, view: NightView) -> str:  # noqa: PLR0911 - a
     match event:
         case NightBegun(epoch=epoch, night=night):
             again = " goes on" if epoch > 1 else ""
-            return f"batch {night.night}{again}: {len(night.plan)} issues, {night.parallel} at once"
+            issues = amount(len(night.plan), "issue")
+            return f"batch {night.night}{again}: {issues}, {night.parallel} at once"
         case IssueBegun(repo=repo, issue=issue, attempt=attempt, run=run):
             planned = view.issues[repo, issue].planned
             again = f", try {attempt}" if attempt > 1 else ""
@@ -186,7 +188,7 @@ def night_words(event: NightEvent, view: NightView) -> str:  # noqa: PLR0911 - a
                 f"{issue} begins: {planned.agent}, run {run or 'unknown'}{again}: {planned.title}"
             )
         case IssueEnded(issue=issue, fate=fate):
-            parts = [dollars(fate.usd), f"{fate.turns} turns", seconds(fate.wall_s)]
+            parts = [dollars(fate.usd), amount(fate.turns, "turn"), seconds(fate.wall_s)]
             place = fate.pull_request or fate.branch
             parts += [place] if place else []
             why = why_words(fate) if fate.kind != "done" else ""
@@ -201,10 +203,10 @@ def night_words(event: NightEvent, view: NightView) -> str:  # noqa: PLR0911 - a
             return f"nothing more is begun: {reason}"
         case TurnsSent(number=number, batch=batch):
             count = len(view.turns[number].items)
-            return f"half-price batch {number} with {count} turns is sent: {batch}"
+            return f"half-price batch {number} with {amount(count, 'turn')} is sent: {batch}"
         case TurnsReadBack(number=number, succeeded=succeeded, failed=failed):
             lost = f", {failed} failed" if failed else ""
-            return f"half-price batch {number} is back: {succeeded} turns{lost}"
+            return f"half-price batch {number} is back: {amount(succeeded, 'turn')}{lost}"
         case TurnsGathered() | NightEnded():
             return ""
 

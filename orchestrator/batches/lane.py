@@ -16,8 +16,8 @@ import anyio
 import anyio.abc
 
 from orchestrator.batches.nights import NightEvent, TurnsGathered, TurnsReadBack, TurnsSent
+from orchestrator.batches.posting import LanePace, Posting
 from orchestrator.batches.views import SentTurns
-from orchestrator.errors import ModelError
 from orchestrator.messagebatches import (
     BatchAnswer,
     BatchItem,
@@ -25,35 +25,9 @@ from orchestrator.messagebatches import (
 )
 from orchestrator.ports import Clock, ModelClient
 from orchestrator.records import ModelReply, ModelRequest
-from orchestrator.values import frozen
 
 DIGEST = 40
 """Characters of an id that are told from its request; a number follows."""
-
-SKEW_S = 120.0
-"""How far the service's clock may be behind ours."""
-
-
-@frozen
-class LanePace:
-    """When batches are sent, and how they are asked about.
-
-    Attributes:
-        most: requests of one batch; ``most_bytes`` likewise.
-        age_s: how long a request waits for others; it goes at once where no run could join it.
-        poll_s: seconds until a batch is first looked at; then ever more rarely.
-        longest_poll_s: the longest wait between two looks.
-        tries: how often one request is sent in batches before it is asked for in the usual way.
-        sends: how often one batch is sent before its requests are.
-    """
-
-    most: int = 1000
-    most_bytes: int = 128 * 1024 * 1024
-    age_s: float = 10.0
-    poll_s: float = 10.0
-    longest_poll_s: float = 120.0
-    tries: int = 3
-    sends: int = 5
 
 
 @dataclass(slots=True)
@@ -110,7 +84,7 @@ class Lane:
         clock: Clock,
         wall: Clock,
     ) -> None:
-        self._batches = batches
+        self._posting = Posting(batches, pace=pace, sent=sent)
         self._emit = emit
         self._sent = sent
         self._live = live
@@ -125,8 +99,7 @@ class Lane:
         self._asked_last: dict[str, str] = {}
         self._reading: set[int] = set()
         self._again: list[int] = []
-        self._adopted: set[str] = set()
-        self._closed = False
+        self._closed = self._called_off = False
         self.longest_s = 0.0
         self.leave: Callable[[str], None] = _stay
         for number in sorted(sent):
@@ -172,12 +145,10 @@ class Lane:
     async def call_off(self) -> None:
         """Ask that batches which are under way are cut short, so that runs change lane."""
         self.close()
+        self._called_off = True
         for turns in list(self._sent.values()):
             if turns.read is None and turns.batch:
-                try:
-                    await self._batches.cancel(turns.batch)
-                except ModelError:
-                    continue  # it ends by itself, later
+                await self._posting.cancel(turns.batch)
 
     async def reply(self, run: str, request: ModelRequest, usual: ModelClient) -> ModelReply:
         """Return the reply to a request, however it was got.
@@ -200,13 +171,13 @@ class Lane:
         if last is not None and last != digest:
             self._items.pop(last, None)  # its answer is in the run's journal
         self._asked_last[run] = digest
-        item = self._items.get(digest)
+        item = before = self._items.get(digest)
         tries = 0
         while True:
             if item is not None:
                 await self._awaited(item)
                 if item.reply is not None:
-                    return item.reply
+                    return replace(item.reply, taken_up=item is before)
                 tries += 1
                 if not item.passing or tries >= self._pace.tries:
                     return None
@@ -303,69 +274,22 @@ class Lane:
         begun = self._clock()
         turns = self._sent[number]
         if not turns.batch:
-            batch = await self._send(turns, items) if items else await self._looked_for(turns)
+            parts = [BatchItem(one.custom_id, one.body) for one in items or ()]
+            posting = self._posting
+            batch = await (posting.send(turns, parts) if parts else posting.looked_for(turns))
             if not batch:
                 await self._lost(turns, passing=items is None)
                 return
             await self._emit(TurnsSent(number, batch, self._wall()))
-        if await self._ended(turns.batch):
+            if self._called_off:  # while it was being sent
+                await self._posting.cancel(batch)
+        if await self._posting.ended(turns.batch):
             self.longest_s = max(self.longest_s, self._clock() - begun)
             await self._read(turns)
         else:
             await self._lost(turns, passing=True)
 
-    async def _send(self, turns: SentTurns, items: list[_Item]) -> str:
-        """Send a batch and return its id; nothing where the service does not take it."""
-        parts = [BatchItem(one.custom_id, one.body) for one in items]
-        for failures in range(1, self._pace.sends + 1):
-            try:
-                return (await self._batches.send(parts)).batch
-            except ModelError as error:
-                if not error.retryable:
-                    return ""
-                await anyio.sleep(self._pause(error, failures))
-            # It may have been taken all the same, and be paid for.
-            found = await self._looked_for(turns)
-            if found:
-                return found
-        return ""
-
-    async def _looked_for(self, turns: SentTurns) -> str:
-        """Return the id of a batch that may have been taken without our knowing it."""
-        for failures in range(1, self._pace.sends + 1):
-            try:
-                recent = await self._batches.recent(turns.gathered - SKEW_S)
-            except ModelError as error:
-                if not error.retryable:
-                    return ""
-                await anyio.sleep(self._pause(error, failures))
-                continue
-            known = self._adopted | {one.batch for one in self._sent.values()}
-            fits = [one.batch for one in recent if one.total == len(turns.items)]
-            new = [batch for batch in fits if batch not in known]
-            self._adopted.update(new[-1:])
-            return new[-1] if new else ""
-        return ""
-
     # -- reading ---------------------------------------------------------------------------
-
-    async def _ended(self, batch: str) -> bool:
-        """Wait until a batch has ended; False where the service knows nothing of it."""
-        wait, failures = self._pace.poll_s, 0
-        while True:
-            await anyio.sleep(wait)
-            try:
-                standing = await self._batches.standing(batch)
-            except ModelError as error:
-                if not error.retryable:
-                    return False
-                failures += 1
-                wait = self._pause(error, failures)
-                continue
-            if standing.ended:
-                return True
-            failures = 0
-            wait = min(max(wait, self._pace.poll_s) * 1.25, self._pace.longest_poll_s)
 
     async def _read(self, turns: SentTurns) -> None:
         """Read the answers of a batch, and hand them to whoever waits, now or later."""
@@ -373,7 +297,7 @@ class Lane:
             return
         self._reading.add(turns.number)
         items = self._by_number.pop(turns.number, {})
-        answers = {one.custom_id: one for one in await self._answers(turns.batch)}
+        answers = {one.custom_id: one for one in await self._posting.answers(turns.batch)}
         answered = [answers[name] for name in items if name in answers]
         succeeded = sum(one.reply is not None for one in answered)
         if turns.read is None:
@@ -382,16 +306,6 @@ class Lane:
         for name, item in items.items():
             _settle(item, answers.get(name))
 
-    async def _answers(self, batch: str) -> list[BatchAnswer]:
-        for failures in range(1, self._pace.sends + 1):
-            try:
-                return list(await self._batches.answers(batch))
-            except ModelError as error:
-                if not error.retryable:
-                    break
-                await anyio.sleep(self._pause(error, failures))
-        return []
-
     async def _lost(self, turns: SentTurns, *, passing: bool) -> None:
         """Take a batch as one that never was: its requests are made again, or in the usual way."""
         await self._emit(TurnsReadBack(turns.number, 0, len(turns.items), self._wall()))
@@ -399,10 +313,6 @@ class Lane:
         for item in self._by_number.pop(turns.number, {}).values():
             item.passing = passing
             item.over.set()
-
-    def _pause(self, error: ModelError, failures: int) -> float:
-        usual: float = min(self._pace.poll_s * 2 ** (failures - 1), self._pace.longest_poll_s)
-        return max(usual, error.retry_after or 0.0)
 
 
 class LaneClient:

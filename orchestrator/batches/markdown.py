@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import tzinfo
 
+from orchestrator.amounts import counted
 from orchestrator.batches.page import moment, share
 from orchestrator.batches.report import IssueReport, NightReport
 from orchestrator.batches.words import dollars, seconds, usd_range
@@ -93,7 +94,7 @@ def _issue_row(one: IssueReport) -> str:
         str(one.turns),
         share(one.cache_share),
         seconds(one.wall_s) if one.bars else "",
-        f"{diff.files} files, +{diff.added} -{diff.removed}" if diff.files else "",
+        str(diff),
         _where(one),
     )
 
@@ -111,7 +112,7 @@ def _address(url: str) -> str:
 
 def _in_full(one: IssueReport) -> list[str]:
     title = f"### {said(one.issue, 80)} {said(one.title)}"
-    took = f"{dollars(one.usd)}, {one.turns} turns, {seconds(one.wall_s)}"
+    took = f"{dollars(one.usd)}, {counted(one.turns, 'turn')}, {seconds(one.wall_s)}"
     facts = [
         ("Outcome", said(one.outcome)),
         ("Why", said(one.why, 1200)),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from orchestrator.amounts import counted
 from orchestrator.batches.charts import (
     MARKS,
     dollars_chart,
@@ -133,7 +134,9 @@ def _cards(night: NightReport) -> Html:
     ]
     if night.turns.batches:
         turns = night.turns
-        sent = f"{turns.requests} requests, {turns.failed} failed, {turns.waiting} waiting"
+        sent = (
+            f"{counted(turns.requests, 'request')}, {turns.failed} failed, {turns.waiting} waiting"
+        )
         cards.append(("Batches", str(turns.batches), sent))
     return tag(
         "dl",
@@ -194,7 +197,7 @@ def _table(night: NightReport) -> Html:
 
 def _row(one: IssueReport, at: int) -> Html:
     diff = one.diff
-    change = f"{diff.files} files" if diff.files else "\N{EN DASH}"
+    change = counted(diff.files, "file") if diff.files else "\N{EN DASH}"
     lines = tag("small", f"+{diff.added} \N{MINUS SIGN}{diff.removed}") if diff.files else ""
     return tag(
         "tr",
@@ -235,7 +238,7 @@ def _short(address: str) -> str:
 
 
 def _details(one: IssueReport, at: int) -> Html:
-    took = f"{dollars(one.usd)}, {one.turns} turns, {seconds(one.wall_s)}"
+    took = f"{dollars(one.usd)}, {counted(one.turns, 'turn')}, {seconds(one.wall_s)}"
     if one.cache_share is not None:
         took += f", {share(one.cache_share)} of its prompts from the cache"
     facts: list[tuple[str, Html | str]] = [

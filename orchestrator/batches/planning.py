@@ -31,6 +31,7 @@ class NotPlanned:
 
     Attributes:
         is_missing: the tracker knows of none.
+        is_broken: it cannot be read, or names an agent that there is not.
     """
 
     repo: str
@@ -38,6 +39,7 @@ class NotPlanned:
     title: str
     why: str
     is_missing: bool = False
+    is_broken: bool = False
 
 
 @frozen

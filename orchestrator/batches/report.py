@@ -232,7 +232,8 @@ def _notes(issues: tuple[IssueReport, ...]) -> tuple[str, ...]:
     scripted = sum(one.scripted for one in issues)
     if not scripted:
         return ()
-    return (f"{scripted} runs were played from a recording: no model was asked for them",)
+    what, whom = ("1 run was", "it") if scripted == 1 else (f"{scripted} runs were", "them")
+    return (f"{what} played from a recording: no model was asked for {whom}",)
 
 
 def cache_share(usage: Usage) -> float | None:

@@ -166,6 +166,6 @@ class Try:
         if f"for {WHOSE}" in outcome.error:
             return True
         ceiling, own = self._night.ceiling.usd, self._night.per_issue.usd
-        if ceiling is None or any(word in outcome.error for word in ("turns", "minutes")):
+        if ceiling is None or any(word in outcome.error for word in ("turn", "minute")):
             return False
         return own is None or ceiling - self._purse.spent_usd < own - outcome.cost_usd

@@ -7,7 +7,12 @@ import sys
 from importlib import import_module
 from typing import Any
 
-import click
+try:
+    import click
+
+    from orchestrator.cli.outputs import lasting, take_missing
+except KeyboardInterrupt:  # whoever changes their mind at once is shown no traceback either
+    sys.exit(130)
 
 COMMANDS = {
     "issue": ("orchestrator.cli.issue", "Work on an issue, or go on with its unfinished run."),
@@ -66,11 +71,22 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
+STARTING = 200_000
+"""Objects that are made before the collector looks for the first time."""
+
+
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line, and end with its exit code."""
+    """Run the command line, and end with its exit code, whatever becomes of what it prints."""
+    take_missing()
+    with lasting():
+        _called(arguments)
+
+
+def _called(arguments: list[str] | None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     # Nothing that is loaded while starting is ever garbage; looking for some costs 30 ms.
-    gc.disable()
+    before = gc.get_threshold()
+    gc.set_threshold(STARTING)
     try:
         status = cli.main(args=given, prog_name="orchestrate", standalone_mode=False)
     except click.exceptions.Abort:
@@ -85,7 +101,7 @@ def main(arguments: list[str] | None = None) -> Any:
             raise
         sys.exit(told(error))
     finally:
-        gc.enable()
+        gc.set_threshold(*before)
     sys.exit(status if isinstance(status, int) else 0)
 
 

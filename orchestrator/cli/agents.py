@@ -148,6 +148,7 @@ def _told(one: Checked) -> dict[str, Any]:
 
 
 def _show_checked(found: Sequence[Checked]) -> None:
+    from orchestrator.amounts import counted
     from orchestrator.sinks.plain import line
 
     for one in found:
@@ -162,7 +163,7 @@ def _show_checked(found: Sequence[Checked]) -> None:
             click.echo(line(f"{place}: warning: {said} [{remark.code}]", 600))
     counts = {name: sum(one.status == name for one in found) for name in STATUSES}
     told = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-    click.echo(f"{len(found)} files: {told}" if found else "no markdown files there")
+    click.echo(f"{counted(len(found), 'file')}: {told}" if found else "no markdown files there")
 
 
 STATUSES = ("ok", "repaired", "skipped", "refused")

@@ -8,13 +8,33 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.amounts import AMOUNT
+
 Body = Callable[..., int]
 Decorator = Callable[[Body], Body]
 
-STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+
+class Said(click.Option):
+    """An option that is left out, or says something.
+
+    An empty one comes of an empty variable, and means nothing: a night without an end at worst.
+    """
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the option's value; an empty one is wrong usage."""
+        each = value if isinstance(value, tuple | list) else (value,)
+        if any(isinstance(one, str) and not one.strip() for one in each):
+            raise click.BadParameter("it is empty: give it a value, or leave it out", ctx, self)
+        return super().process_value(ctx, value)
+
+
+STATE = click.option(
+    "--state", cls=Said, type=click.Path(path_type=Path), help="Where runs are kept."
+)
 REPO = click.option(
     "--repo",
     "repos",
+    cls=Said,
     type=click.Path(path_type=Path),
     multiple=True,
     help="Any folder of the repository; again for several.",
@@ -23,21 +43,18 @@ SHOWING = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
     click.option(
         "--log-file",
+        cls=Said,
         type=click.Path(path_type=Path),
         help="Write every event as a line of JSON.",
     ),
 )
 LIMITS = (
-    click.option(
-        "--limit-usd", type=click.FloatRange(min=0), help="Dollars that all of it may cost."
-    ),
-    click.option(
-        "--per-issue-usd", type=click.FloatRange(min=0), help="Dollars that one issue may cost."
-    ),
+    click.option("--limit-usd", type=AMOUNT, help="Dollars that all of it may cost."),
+    click.option("--per-issue-usd", type=AMOUNT, help="Dollars that one issue may cost."),
     click.option(
         "--parallel", type=click.IntRange(min=1, max=200), help="Issues worked on at once."
     ),
-    click.option("--until", help="When it is over: 06:00, +8h, or a date and time."),
+    click.option("--until", cls=Said, help="When it is over: 06:00, +8h, or a date and time."),
     click.option(
         "--lane",
         type=click.Choice(["now", "batches", "auto"]),
@@ -48,6 +65,7 @@ LIMITS = (
 MEANS = (
     click.option(
         "--agents",
+        cls=Said,
         type=click.Path(path_type=Path),
         help="A folder of agent files that wins over all others.",
     ),
@@ -71,10 +89,14 @@ def options(*given: Decorator) -> Decorator:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--label", "labels", multiple=True, help="Issues that carry it; again for several.")
-@click.option("--issues", help="Their keys: 1,4-9 or SHOP-12,SHOP-14-20.")
-@click.option("--agent", help="Name the agent instead of routing.")
-@click.option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
+@click.option(
+    "--label", "labels", cls=Said, multiple=True, help="Issues that carry it; again for several."
+)
+@click.option("--issues", cls=Said, help="Their keys: 1,4-9 or SHOP-12,SHOP-14-20.")
+@click.option("--agent", cls=Said, help="Name the agent instead of routing.")
+@click.option(
+    "--model", cls=Said, help="Alias or id; or replay:FILE, which plays recorded replies."
+)
 @click.option(
     "--side-by-side", is_flag=True, help="Work at once on issues that name the same files, too."
 )
@@ -84,7 +106,10 @@ def options(*given: Decorator) -> Decorator:
 @options(*SHOWING)
 @STATE
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
+    "--config",
+    cls=Said,
+    type=click.Path(path_type=Path),
+    help="A settings file that wins over the others.",
 )
 @options(*MEANS)
 @click.pass_context
@@ -122,7 +147,10 @@ def resume(**given: Any) -> int:
 @click.option("--md", "form", flag_value="md", help="Markdown; the default on a terminal.")
 @click.option("--json", "form", flag_value="json", help="All of it as data.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="A file; its ending can say the form."
+    "--output",
+    cls=Said,
+    type=click.Path(path_type=Path),
+    help="A file; its ending can say the form.",
 )
 @STATE
 def report(batch: str, form: str | None, output: Path | None, state: Path | None) -> int:

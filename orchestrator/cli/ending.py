@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from orchestrator.amounts import counted
 from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.records import Outcome
 from orchestrator.sinks.plain import line, safe, safe_json
@@ -57,13 +58,12 @@ def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False)
     )
     lines += [f"  {name:<9} {line(place, 300)}" for name, place in places if place]
     if outcome.diff.files:
-        diff = outcome.diff
-        lines.append(f"  change    {diff.files} files, +{diff.added} -{diff.removed}")
+        lines.append(f"  change    {outcome.diff}")
     lines += [f"  gate      {line(gate_line(one), 200)}" for one in outcome.verdicts]
     lines += _review_lines(outcome)
     lines += [f"  note      {line(one, 200)}" for one in outcome.notes]
     usage = outcome.usage
-    used = f"{outcome.turns} turns"
+    used = counted(outcome.turns, "turn")
     if not outcome.scripted:
         used += f", {usage.prompt_tokens} tokens in ({usage.cache_read_tokens} cached,"
         used += f" {usage.cache_read_share:.0%})"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.amounts import AMOUNT
+
 
 @click.command()
 @click.argument("key")
@@ -14,10 +16,10 @@ import click
 )
 @click.option("--agent", help="Name the agent instead of routing.")
 @click.option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
-@click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars this run may cost.")
+@click.option("--limit-usd", type=AMOUNT, help="Dollars this run may cost.")
 @click.option("--limit-turns", type=click.IntRange(min=1), help="Turns this run may take.")
 @click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens this run may use.")
-@click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes it may take from now.")
+@click.option("--limit-minutes", type=AMOUNT, help="Minutes it may take from now.")
 @click.option("--new", is_flag=True, help="Give up the issue's unfinished run and start anew.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."

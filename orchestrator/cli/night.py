@@ -28,7 +28,7 @@ from orchestrator.batches.words import dollars, seconds, usd_range
 from orchestrator.cli.ending import EXIT
 from orchestrator.cli.nightplan import summed
 from orchestrator.cli.nightreport import rendered, report_of
-from orchestrator.cli.nightshow import COLUMNS, NightShow
+from orchestrator.cli.nightshow import COLUMNS, SPARE, NightShow
 from orchestrator.cli.running import may_colour
 from orchestrator.cli.stopping import INTERRUPTED
 from orchestrator.config import state_folder
@@ -37,6 +37,7 @@ from orchestrator.records import Limits
 from orchestrator.repository import locate
 from orchestrator.settings import BatchSettings
 from orchestrator.sinks.plain import line
+from orchestrator.tuning import tune_process
 from orchestrator.values import frozen
 
 Opening = Callable[[Nights], AbstractAsyncContextManager[Shift]]
@@ -85,7 +86,7 @@ def begin(order: NightOrder) -> int:
     plan = anyio.run(_planned, wish, order.state_folder())
     if order.dry_run or not plan.plan:
         show(plan, wish, order)
-        nobody = not plan.plan and all(one.is_missing for one in plan.not_planned)
+        nobody = not plan.plan and all(one.is_missing or one.is_broken for one in plan.not_planned)
         return ConfigError.exit_code if nobody and plan.not_planned else 0
     for told in summed(plan, ceiling_usd=wish.ceiling.usd, parallel=wish.parallel):
         click.echo(told, err=True)
@@ -151,7 +152,9 @@ def work(order: NightOrder, opened: Opening) -> int:
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             from orchestrator.sinks.table import LiveTable
 
-            table = LiveTable(sys.stderr, colour=may_colour(sys.stderr), columns=COLUMNS)
+            table = LiveTable(
+                sys.stderr, colour=may_colour(sys.stderr), columns=COLUMNS, spare=SPARE
+            )
         shown = NightShow(sys.stderr, table=table, log=log)
         batch, was_stopped = anyio.run(_work, order, opened, shown)
     found = report_of(batch, order.state_folder())
@@ -166,6 +169,7 @@ def work(order: NightOrder, opened: Opening) -> int:
 
 async def _work(order: NightOrder, opened: Opening, shown: NightShow) -> tuple[str, bool]:
     """Work on a batch; return its id, and whether a person stopped it."""
+    tune_process()
     nights = Nights(
         state=order.state_folder(),
         heard=shown.hear,
@@ -213,11 +217,17 @@ async def until_stopped_twice(shift: Shift, tell: Callable[[str], None]) -> bool
 
 
 def exit_code(found: NightReport, *, was_stopped: bool) -> int:
-    """Return the exit code of a batch: 0 all done, 4 the ceiling ended it, 130 stopped, else 1."""
+    """Return the exit code of a batch.
+
+    That is 0 all done, 130 stopped, 5 nothing but faults of machine or service, 4 the ceiling
+    ended it, else 1.
+    """
     if all(one.fate == "done" for one in found.issues):
         return 0
     if was_stopped:
         return INTERRUPTED
+    if all(one.fate == "infrastructure" for one in found.issues):
+        return EXIT["unavailable"]
     return EXIT["limit_reached"] if found.stopped_by == "ceiling" or found.hit_ceiling else 1
 
 

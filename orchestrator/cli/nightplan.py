@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from orchestrator.amounts import counted
 from orchestrator.batches.forecast import LeftOut
 from orchestrator.batches.nights import Planned
 from orchestrator.batches.planning import NightPlan
@@ -72,10 +73,10 @@ def summed(plan: NightPlan, *, ceiling_usd: float | None, parallel: int) -> list
     forecast, expected = plan.forecast, plan.forecast.expected
     begun = len(plan.plan) - len(forecast.left_out)
     amounts = f"{usd_range(expected)}, {minutes_range(expected)}"
-    lines = [f"{begun} of {len(plan.plan)} issues, {parallel} at once: {amounts}"]
+    lines = [f"{begun} of {counted(len(plan.plan), 'issue')}, {parallel} at once: {amounts}"]
     runs = expected.from_runs
     lines.append(
-        f"learnt from {runs} runs"
+        f"learnt from {counted(runs, 'run')}"
         if runs
         else "no run of the past is known: these are guesses, and their range is wide"
     )

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from orchestrator.sinks.table import LiveTable
 
 COLUMNS = ("issue", "agent", ">turn", "last event*", ">age", ">dollars", "lane")
-REDRAW_S = 0.5
+SPARE = ("lane", ">age", ">turn", "agent", "last event*")
+"""Columns that a narrow terminal goes without, the first of them first."""
+REDRAW_S, SOON_S = 0.5, 0.05
+"""Seconds between two drawings, and until the next one where an issue has begun or ended."""
 HEARTBEAT_S = 60.0
 
 
@@ -53,6 +56,7 @@ class NightShow:
         self._log = log
         self._heartbeat_s = heartbeat_s
         self._board: Board | None = None
+        self._changed = anyio.Event()
 
     @property
     def batch(self) -> str:
@@ -71,8 +75,10 @@ class NightShow:
         match event:
             case IssueBegun(repo=repo, issue=issue, run=run):
                 board.begun((repo, issue), run, now)
+                self._changed.set()
             case IssueEnded() | IssueTriedAgain():
                 board.ended((event.repo, event.issue), now)
+                self._changed.set()
             case _:
                 pass  # of no single issue
         words = night_words(event, view)
@@ -111,7 +117,10 @@ class NightShow:
                     self.say(self._board.heartbeat(time.time()))
             else:
                 self._draw(self._table)
-                await anyio.sleep(REDRAW_S)
+                with anyio.move_on_after(REDRAW_S):
+                    await self._changed.wait()
+                    await anyio.sleep(SOON_S)  # what begins together is drawn together
+                self._changed = anyio.Event()
 
     def _draw(self, table: LiveTable) -> None:
         board, now = self._board, time.time()

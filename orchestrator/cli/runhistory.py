@@ -195,6 +195,7 @@ def replay(run: str, *, as_json: bool, **options: Any) -> int:
 
 
 def _show_replayed(done: Replayed) -> None:
+    from orchestrator.amounts import counted
     from orchestrator.sinks.plain import line
 
     for one in done.differences:
@@ -204,8 +205,12 @@ def _show_replayed(done: Replayed) -> None:
     if done.stopped:
         click.echo(f"stopped: {line(done.stopped, 200)}")
     many = len(done.differences)
-    what = "all results are the same" if not many else f"{many} results differ"
-    click.echo(f"{done.turns} turns, {done.calls} calls: {what}")
+    what = (
+        "all results are the same"
+        if not many
+        else f"{counted(many, 'result')} differ{'s' if many == 1 else ''}"
+    )
+    click.echo(f"{counted(done.turns, 'turn')}, {counted(done.calls, 'call')}: {what}")
 
 
 def _with_history(options: dict[str, Any], work: Callable[[History], Awaitable[T]]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +14,7 @@ import anyio
 from orchestrator.cli.ending import show_end
 from orchestrator.cli.stopping import INTERRUPTED, until_stopped
 from orchestrator.config import state_folder
+from orchestrator.events import Event, RunResumed, RunStarted, Signal
 from orchestrator.ports import EventSink
 from orchestrator.records import Outcome
 from orchestrator.sinks.terminal import TerminalSink
@@ -50,6 +50,18 @@ class Order:
         return cls(**options)
 
 
+class Begun:
+    """Notes which run the command has begun, or gone on with."""
+
+    def __init__(self) -> None:
+        self.run = ""
+
+    async def __call__(self, event: Event | Signal) -> None:
+        """Take note of a run's first event in this process."""
+        if isinstance(event, RunStarted | RunResumed):
+            self.run = event.run.run_id
+
+
 def may_colour(stream: TextIO) -> bool:
     """Tell whether styles may be written: to a terminal, unless NO_COLOR says no."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -72,21 +84,20 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
     from orchestrator.assembly.runtime import Orchestrator
 
     state = (order.state or state_folder(os.environ)).absolute()
+    begun = Begun()
     made = Orchestrator.from_config(
         order.config,
         repo=order.repo,
         state=state,
-        sinks=sinks,
+        sinks=[*sinks, begun],
         sandbox_backend=order.sandbox,
         agents=order.agents,
     )
     async with made as orchestrator:
         from orchestrator.planning import Wish
+        from orchestrator.tuning import tune_process
 
-        # What was imported stays; looking through it again costs 5 ms in the middle of a turn.
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 100)
-        gc.enable()
+        tune_process()
 
         async def work() -> Outcome:
             if order.run and order.at is not None:
@@ -121,7 +132,10 @@ async def _run(order: Order, sinks: list[EventSink]) -> int:
 
         outcome = await until_interrupted(work)
         if outcome is None:
-            outcome = await orchestrator.parked(order.key or order.run)
+            # A fork that never began is told of by nothing: its parent is another run.
+            asked = "" if order.at is not None else order.key or order.run
+            named = begun.run or asked
+            outcome = await orchestrator.parked(named) if named else None
     if outcome is None:
         sys.stderr.write("orchestrate: interrupted (go on with the same command)\n")
         return INTERRUPTED

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.amounts import AMOUNT
 from orchestrator.cli.runhistory import abandon, collect, export, journal_of, replay, state_of
 
 if TYPE_CHECKING:
@@ -134,10 +135,10 @@ def _show_family(row: RunRow, forks: list[str]) -> None:
 @click.argument("run")
 @REPO
 @click.option("--model", help="Another model from here on.")
-@click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the whole run may cost.")
+@click.option("--limit-usd", type=AMOUNT, help="Dollars the whole run may cost.")
 @click.option("--limit-turns", type=click.IntRange(min=1), help="Turns the whole run may take.")
 @click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the whole run may use.")
-@click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes it may take from now.")
+@click.option("--limit-minutes", type=AMOUNT, help="Minutes it may take from now.")
 @click.option(
     "--take-over",
     is_flag=True,
@@ -159,12 +160,12 @@ def resume_run(**options: object) -> int:
 @click.option("--at", type=click.IntRange(min=0), required=True, help="The turn to go on after.")
 @REPO
 @click.option("--model", help="Another model from there on.")
-@click.option("--limit-usd", type=click.FloatRange(min=0), help="Dollars the fork may cost.")
+@click.option("--limit-usd", type=AMOUNT, help="Dollars the fork may cost.")
 @click.option(
     "--limit-turns", type=click.IntRange(min=1), help="Turns of the fork, the copied ones too."
 )
 @click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the fork may use.")
-@click.option("--limit-minutes", type=click.FloatRange(min=0), help="Minutes the fork may take.")
+@click.option("--limit-minutes", type=AMOUNT, help="Minutes the fork may take.")
 @AS_JSON
 @STATE
 @CONFIG

@@ -60,7 +60,9 @@ def tell(text: str) -> None:
 
 async def _watch(options: Mapping[str, Any], sinks: list[EventSink]) -> int:
     from orchestrator.assembly.watch import Watch
+    from orchestrator.tuning import tune_process
 
+    tune_process()
     state = (options["state"] or state_folder(os.environ)).absolute()
     made = Watch(
         options["config"], repo=options["repo"], state=state, sinks=sinks, model=options["model"]

@@ -27,11 +27,13 @@ class Source:
         name: for people: ``command line``, ``repository``, ``user`` or ``bundled``.
         files: content by path.
         strict: whether a broken file stops everything; else it is left out with a notice.
+        notices: what a person should know of files that are not among these.
     """
 
     name: str
     files: Mapping[str, bytes]
     strict: bool = True
+    notices: tuple[str, ...] = ()
 
 
 @frozen
@@ -93,15 +95,30 @@ def _alone(one: Checked, by_name: Mapping[str, list[str]]) -> Checked:
     return replace(one, status="refused", definition=None, error=Remark("name-twice", 0, 0, told))
 
 
-def files_below(folder: Path) -> dict[str, bytes]:
+def files_below(folder: Path, unread: list[str] | None = None) -> dict[str, bytes]:
     """Return the markdown files of a folder and all below it, by path.
 
+    Args:
+        folder: where to look; it need not be there.
+        unread: is told of each file that cannot be read; without it such a file is an error.
+
     Raises:
-        DefinitionError: there are too many to be agent files.
+        DefinitionError: there are too many to be agent files, or one cannot be read.
     """
-    if not folder.is_dir():
-        return {}
-    return {str(path): path.read_bytes() for path in _markdown_below(folder, []) if path.is_file()}
+    found = {}
+    for path in _markdown_below(folder, []):
+        try:
+            if path.is_file():
+                found[str(path)] = path.read_bytes()
+        except OSError as error:
+            refusal = DefinitionError(
+                f"{path} cannot be read: {error.strerror}",
+                hint="make it readable, or move it elsewhere",
+            )
+            if unread is None:
+                raise refusal from None
+            unread.append(f"{refusal}; this agent is left out")
+    return found
 
 
 def _markdown_below(folder: Path, closed: list[OSError]) -> list[Path]:
@@ -125,6 +142,7 @@ def roster(sources: Iterable[Source]) -> Roster:
     notices: list[str] = []
     for source in sources:
         here: dict[str, AgentDefinition] = {}
+        notices += source.notices
         for path, data in source.files.items():
             try:
                 definition = read(data, path)

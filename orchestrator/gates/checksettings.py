@@ -36,11 +36,13 @@ STRICT = re.compile(
 PACKAGE = ("jest", "nyc", "c8", "eslintConfig", "mocha", "ava", "vitest", "tap")
 SCRIPTS = re.compile(r"(?:pre|post)?(?:test|lint|types?|type-?check|check|coverage|ci)\b.*")
 TSCONFIG = ("tsconfig*.json", "jsconfig*.json")
+WHOLE_FILES = tuple(WHOLE.split())
+SETTINGS = (*WHOLE_FILES, *PARTS, *TSCONFIG)
 
 
 def is_settings(path: str) -> bool:
     """Tell whether a file may hold settings of checks."""
-    return matches(name_of(path), (*WHOLE.split(), *PARTS, *TSCONFIG))
+    return matches(name_of(path), SETTINGS)
 
 
 def edited(path: str, before: str | None, now: str | None) -> Iterator[str]:
@@ -52,7 +54,7 @@ def edited(path: str, before: str | None, now: str | None) -> Iterator[str]:
         now: its text; None where it is gone.
     """
     name = name_of(path)
-    if matches(name, WHOLE.split()):
+    if matches(name, WHOLE_FILES):
         if before != now:
             yield "the settings of a check"
     elif matches(name, TSCONFIG):

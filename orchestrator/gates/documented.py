@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-import anyio.to_thread
-
+from orchestrator.gates.aside import aside
 from orchestrator.gates.findings import TOO_LONG, Finding, Reading, shown, verdict_of_reading
 from orchestrator.gates.paths import ending, is_doc, is_vendored
 from orchestrator.gates.publicnames import Public, is_public_module, public_names
 from orchestrator.gates.pysource import parsed, source_of
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver
 
 NO_DOCS = "the base has neither a folder of docs nor a README"
 NO_PYTHON = "no public Python file changed; other languages are not judged"
@@ -45,7 +44,9 @@ class DocsGate:
             before, now = await change.read_base(*paths), await change.read(*paths)
             told = any(_says_more(one) for one in changes)
             pages = await change.read_base(*_docs(await change.base_names()))
-            reading = await anyio.to_thread.run_sync(_read, judged, before, now, pages, told)
+            reading = await aside(
+                lambda: _read(judged, before, now, pages, told), judged, before, now, pages
+            )
         return verdict_of_reading(self.name, change, reading, self._waivers)
 
 

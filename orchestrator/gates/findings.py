@@ -8,9 +8,9 @@ from dataclasses import field
 
 from orchestrator.gates.credentials import masked
 from orchestrator.gates.paths import matches
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver
 from orchestrator.values import frozen
 
 SHOWN = 60

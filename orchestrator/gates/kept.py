@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
-import anyio.to_thread
-
+from orchestrator.gates.aside import aside
 from orchestrator.gates.asserted import is_counted
 from orchestrator.gates.checksettings import edited, is_settings
 from orchestrator.gates.comments import (
@@ -30,9 +29,9 @@ from orchestrator.gates.lenience import hook_in, lowered, skip_in, suppressions
 from orchestrator.gates.paths import ending, is_prose, is_test, is_vendored
 from orchestrator.gates.pysource import source_of
 from orchestrator.gates.weakened import Before, Weakened
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver
 from orchestrator.values import frozen
 
 
@@ -70,7 +69,7 @@ class KeptChecksGate:
         before, now = await change.read_base(*paths), await change.read(*paths)
         had_tests = any(is_test(name) for name in await change.base_names())
         seen = Seen(changes, _texts(before), _texts(now), had_tests)
-        reading = await anyio.to_thread.run_sync(_read, seen, self._allowed)
+        reading = await aside(lambda: _read(seen, self._allowed), changes, seen.before, seen.now)
         return verdict_of_reading(self.name, change, reading, self._waivers)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-import anyio.to_thread
-
+from orchestrator.gates.aside import aside
 from orchestrator.gates.findings import TOO_LONG, Finding, Reading, shown, verdict_of_reading
 from orchestrator.gates.paths import ending, is_test, name_of
 from orchestrator.gates.pysource import source_of
@@ -18,9 +17,9 @@ from orchestrator.gates.revisions import (
     last_ones,
 )
 from orchestrator.gates.schemas import Kind, schema
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver
 from orchestrator.values import frozen
 
 DJANGO = re.compile(r"(.*/)?migrations/(?!__init__)\w+\.py")
@@ -76,7 +75,7 @@ class MigrationsGate:
         trees = Trees(
             changes, _texts(await change.read_base(*before)), _texts(await change.read(*now))
         )
-        reading = await anyio.to_thread.run_sync(_read, folders, trees)
+        reading = await aside(lambda: _read(folders, trees), changes, trees.before, trees.now)
         return verdict_of_reading(self.name, change, reading, self._waivers)
 
 

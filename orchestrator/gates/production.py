@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-import anyio.to_thread
-
 from orchestrator.gates import pysource
+from orchestrator.gates.aside import aside
 from orchestrator.ports import Change
 from orchestrator.records import FileChange
 from orchestrator.values import frozen
@@ -107,7 +106,7 @@ async def parts_of(change: Change) -> Parts:
     code = [one for one in changes if is_code(one.path) and not _is_link(one)]
     python = [one.path for one in code if one.path.endswith(".py")]
     before, after = await change.read_base(*python), await change.read(*python)
-    code = await anyio.to_thread.run_sync(_that_do_something_else, code, before, after)
+    code = await aside(lambda: _that_do_something_else(code, before, after), code, before, after)
     tests = [one for one in changes if is_test(one.path) and one.state != "removed"]
     return Parts(
         code=tuple(one.path for one in code),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 
-import anyio.to_thread
-
+from orchestrator.gates.aside import aside
 from orchestrator.gates.findings import Finding, Reading, verdict_of_reading
 from orchestrator.gates.paths import matches
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver
 
 PROTECTED = (
     # continuous integration
@@ -78,7 +77,7 @@ class ProtectedPathsGate:
         before, now = await change.read_base(OWN_SETTINGS), await change.read(OWN_SETTINGS)
         own = any(_says_so(files) for files in (before, now))
         paths = (*self._paths, *([f"/{OWN_SETTINGS}"] if own else []))
-        reading = await anyio.to_thread.run_sync(_read, changes, paths)
+        reading = await aside(lambda: _read(changes, paths), changes)
         return verdict_of_reading(self.name, change, reading, self._waivers)
 
 

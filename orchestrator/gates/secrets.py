@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import anyio.to_thread
-
+from orchestrator.amounts import counted
+from orchestrator.gates.aside import aside
 from orchestrator.gates.credentials import (
     PRIVATE_KEY,
     begins_private_key,
@@ -22,9 +22,9 @@ from orchestrator.gates.findings import (
     verdict_of_reading,
 )
 from orchestrator.gates.paths import is_test
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import SECRETS_GATE, FileChange, Verdict
-from orchestrator.settings import GateWaiver
 
 KEY_LINES = 4
 """Lines after the first one of a private key in which its body must begin."""
@@ -52,7 +52,9 @@ class SecretsGate:
         history = await change.history()
         added = [one.path for one in changes if one.state == "added"]
         now = await change.read(*added)
-        reading = await anyio.to_thread.run_sync(_read, changes, history, now)
+        reading = await aside(
+            lambda: _read(changes, history, now), (*changes, *(history or ())), now
+        )
         return verdict_of_reading(self.name, change, reading, self._waivers)
 
 
@@ -68,7 +70,7 @@ def _read(
     else:
         findings += _in_history(changes, history, findings)
     lines = sum(len(one.added) for one in changes)
-    return Reading(f"no secret in {lines} added lines", findings)
+    return Reading(f"no secret in {counted(lines, 'added line')}", findings)
 
 
 def _in_history(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from orchestrator.amounts import counted as amount
 from orchestrator.gates.findings import Finding, Reading, verdict_of_reading
 from orchestrator.gates.paths import UNCOUNTED, matches
+from orchestrator.judgesettings import GateWaiver, SizeSettings
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver, SizeSettings
 
 
 class SizeGate:
@@ -49,7 +50,9 @@ class SizeGate:
             findings.append(Finding(".", 0, what, person=True))
         left = len(changes) - len(counted)
         remarks = [f"{left} lock or generated files not counted"] if left else []
-        return Reading(f"{lines} lines in {len(counted)} files", findings, remarks)
+        return Reading(
+            f"{amount(lines, 'line')} in {amount(len(counted), 'file')}", findings, remarks
+        )
 
     def _large(
         self, changes: Sequence[FileChange], counted: Sequence[FileChange], sizes: dict[str, int]

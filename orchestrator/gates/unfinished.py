@@ -7,8 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-import anyio.to_thread
-
+from orchestrator.gates.aside import aside
 from orchestrator.gates.comments import SYNTAXES, comments, first_line, python_comments, syntax_of
 from orchestrator.gates.findings import (
     TOO_LONG,
@@ -22,9 +21,9 @@ from orchestrator.gates.findings import (
 from orchestrator.gates.paths import ending, is_prose, is_test, is_vendored
 from orchestrator.gates.pysource import definitions, parsed, source_of
 from orchestrator.gates.stubs import UNREADABLE, Stub, plain_stub, stubs
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.ports import Change
 from orchestrator.records import FileChange, Verdict
-from orchestrator.settings import GateWaiver
 
 MARK = re.compile(
     r"(?<![\w\"'`<-])(?:TODO|FIXME)(?![\w\"'`>-])"
@@ -58,7 +57,7 @@ class UnfinishedGate:
         now = await change.read(*(one.path for one in changes if _is_judged(one)))
         gone = [one.path for one in changes if one.state != "added"]
         before = await change.read_base(*(path for path in gone if ending(path) == "py"))
-        reading = await anyio.to_thread.run_sync(_read, changes, now, before)
+        reading = await aside(lambda: _read(changes, now, before), changes, now, before)
         return verdict_of_reading(self.name, change, reading, self._waivers)
 
 

@@ -6,6 +6,7 @@ next, in one transaction. A step that was released is never changed.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -66,7 +67,7 @@ T = TypeVar("T")
 
 
 class Database:
-    """The journal's file, open.
+    """The journal's file, open; where nothing can be written, as in an archive, only to be read.
 
     Args:
         path: the file; its folder must exist.
@@ -80,6 +81,9 @@ class Database:
         self._turn = anyio.Lock(fast_acquire=True)
         self._waiting: list[Change[Any]] = []
         self._slow = self._slow_to_read = False
+        self._is_only_read = path.is_file() and not all(
+            os.access(one, os.W_OK) for one in (path, path.parent)
+        )
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -92,8 +96,9 @@ class Database:
             connection = None
             try:
                 connection = sqlite3.connect(
-                    self.path, timeout=30, isolation_level=None, check_same_thread=False
-                )
+                    self._address(), uri=True, timeout=30, isolation_level=None,
+                    check_same_thread=False,
+                )  # fmt: skip
                 self._make_ready(connection)
             except (sqlite3.Error, JournalError) as error:
                 if connection is not None:
@@ -106,8 +111,24 @@ class Database:
             else:
                 return connection
 
+    def _address(self) -> str:
+        address = self.path.absolute().as_uri()
+        if not self._is_only_read:
+            return address
+        log = self.path.with_name(f"{self.path.name}-wal")
+        # Without a log nothing is missed; else SQLite would want to make one.
+        has_log = log.is_file() and log.stat().st_size > 0
+        return f"{address}?mode=ro" if has_log else f"{address}?mode=ro&immutable=1"
+
     def _make_ready(self, connection: sqlite3.Connection) -> None:
         form = self._form(connection)
+        if self._is_only_read:
+            if form < FORM:
+                raise JournalError(
+                    f"{self.path} has an older form, and cannot be written to give it the new one",
+                    hint="make the state directory writable, or name a copy of it with --state",
+                )
+            return
         connection.execute("pragma journal_mode=wal")
         connection.execute("pragma synchronous=full")
         if form < FORM:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
 from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
-from orchestrator.events import Event, RunFinished, RunParked, decode, encode
+from orchestrator.events import FIRST_EPOCH, Event, RunFinished, RunParked, decode, encode
 from orchestrator.journals.database import Database
 from orchestrator.journals.owners import called, is_alive
 from orchestrator.lifeevents import RunTakenOver
@@ -71,12 +72,13 @@ class SqliteJournal:
 
     # -- runs ------------------------------------------------------------------------------
 
-    async def begin(self, run: Run) -> SqliteRunJournal:
-        """Record a new run and return its journal.
+    async def begin(self, run: Run, *events: Event) -> SqliteRunJournal:
+        """Record a new run together with its first events, and return its journal.
 
         Raises:
             ConfigError: the same issue has an unfinished run.
         """
+        rows = _rows(run.run_id, events)
 
         def insert(database: sqlite3.Connection) -> None:
             now = time.time()
@@ -84,7 +86,8 @@ class SqliteJournal:
                 database.execute(
                     "insert into runs values (?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
-                        *(run.run_id, run.repo, run.issue.key, "running", 1, self._owner),
+                        *(run.run_id, run.repo, run.issue.key, "running"),
+                        *(FIRST_EPOCH, self._owner),
                         *(orjson.dumps(run).decode(), now, now, run.attempt, now),
                         run.forked_from,
                     ),
@@ -94,9 +97,10 @@ class SqliteJournal:
                     f"issue {run.issue.key} already has an unfinished run",
                     hint=f"go on with: orchestrate issue {run.issue.key}",
                 ) from None
+            _append(database, run.run_id, FIRST_EPOCH, rows, None)
 
         await self.database.change(insert)
-        return SqliteRunJournal(self, run.run_id, epoch=1)
+        return SqliteRunJournal(self, run.run_id, epoch=FIRST_EPOCH)
 
     async def take_over(self, run: str, *, silent: bool = False) -> SqliteRunJournal:
         """Raise a run's epoch, so that any earlier owner is refused, and return its journal.
@@ -270,11 +274,7 @@ class SqliteJournal:
 
     async def append(self, run: str, epoch: int, events: tuple[Event, ...]) -> None:
         """Record events of a run in one transaction, if the epoch still holds."""
-        try:
-            rows = [(one.key, type(one).__name__, encode(one)) for one in events]
-        except TypeError as error:
-            raise JournalError(f"run {run}: an event that cannot be kept: {error}") from None
-        state = _state_after(events)
+        rows, state = _rows(run, events), _state_after(events)
         await self.database.change(lambda database: _append(database, run, epoch, rows, state))
 
     async def recorded(self, run: str) -> list[tuple[int, int, str, str, bytes, float]]:
@@ -330,11 +330,18 @@ Ended = tuple[Run, Outcome, SqliteRunJournal]
 """A run that has ended: what it was, how it ended, and its journal."""
 
 
+def _rows(run: str, events: Sequence[Event]) -> list[tuple[str, str, bytes]]:
+    try:
+        return [(one.key, type(one).__name__, encode(one)) for one in events]
+    except TypeError as error:
+        raise JournalError(f"run {run}: an event that cannot be kept: {error}") from None
+
+
 def _append(
     database: sqlite3.Connection,
     run: str,
     epoch: int,
-    rows: list[tuple[str, str, bytes]],
+    rows: Sequence[tuple[str, str, bytes]],
     state: str | None,
 ) -> None:
     now = time.time()

@@ -12,7 +12,8 @@ import orjson
 
 from orchestrator.errors import MalformedReply, ModelError
 from orchestrator.messagebatches import BATCH_SHARE, BatchAnswer, BatchItem, BatchStanding
-from orchestrator.models.refusals import error_for, sendable
+from orchestrator.models.anthropic_sdk import UNREADABLE, refused, said_by
+from orchestrator.models.refusals import sendable, without
 from orchestrator.models.stream import whole_reply
 
 BATCHES = "/v1/messages/batches"
@@ -31,6 +32,7 @@ class AnthropicBatches:
     """
 
     def __init__(self, *, key: str, base_url: str | None = None, timeout_s: float = 300.0) -> None:
+        self._key = key
         timeout = httpx2.Timeout(timeout_s, connect=10.0)
         self._client = anthropic.AsyncAnthropic(
             api_key=sendable(key),
@@ -46,7 +48,7 @@ class AnthropicBatches:
             b'{"custom_id":%b,"params":%b}' % (orjson.dumps(one.custom_id), one.body)
             for one in items
         ]
-        made = await _asked(
+        made = await self._asked(
             self._client.post(
                 BATCHES,
                 cast_to=httpx2.Response,
@@ -58,7 +60,7 @@ class AnthropicBatches:
 
     async def standing(self, batch: str) -> BatchStanding:
         """Tell how a batch stands."""
-        return _read(await _asked(self._client.messages.batches.retrieve(batch)))
+        return _read(await self._asked(self._client.messages.batches.retrieve(batch)))
 
     async def recent(self, since: float) -> Sequence[BatchStanding]:
         """Return the batches that were created since a moment, newest first."""
@@ -71,7 +73,7 @@ class AnthropicBatches:
                     return
                 found.append(standing)
 
-        await _asked(listed())
+        await self._asked(listed())
         return found
 
     async def answers(self, batch: str) -> Sequence[BatchAnswer]:
@@ -83,35 +85,33 @@ class AnthropicBatches:
         if not batch.replace("_", "").replace("-", "").isalnum():
             raise MalformedReply(f"{batch[:80]!r} is no id of a batch")
         options: Any = {"headers": {"accept": "application/x-jsonl"}}
-        said = await _asked(
+        said = await self._asked(
             self._client.get(f"{BATCHES}/{batch}/results", cast_to=httpx2.Response, options=options)
         )
-        found = [_answer(line) for line in said.content.split(b"\n") if line.strip()]
+        lines = said.content.split(b"\n")
+        found = [_answer(line, self._key) for line in lines if line.strip()]
         return [one for one in found if one is not None]
 
     async def cancel(self, batch: str) -> None:
         """Ask that what has not begun is not done."""
-        await _asked(self._client.messages.batches.cancel(batch))
+        await self._asked(self._client.messages.batches.cancel(batch))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-
-async def _asked(call: Awaitable[T]) -> T:
-    """Wait for a call of the SDK, and turn its errors into ours."""
-    try:
-        return await call
-    except anthropic.APIStatusError as error:
-        raise error_for(
-            error.response.status_code, error.response.headers, orjson.dumps(error.body)
-        ) from None
-    except (anthropic.APIError, httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"no answer about a batch: {str(error) or type(error).__name__}",
-            retryable=True,
-            hint="check the network, and ANTHROPIC_BASE_URL",
-        ) from None
+    async def _asked(self, call: Awaitable[T]) -> T:
+        """Wait for a call of the SDK, and turn its errors into ours."""
+        try:
+            return await call
+        except anthropic.APIStatusError as error:
+            raise refused(error, self._key) from None
+        except UNREADABLE as error:
+            raise ModelError(
+                f"no answer about a batch: {said_by(error, self._key)}",
+                retryable=True,
+                hint="check the network, and ANTHROPIC_BASE_URL",
+            ) from None
 
 
 def _read(found: Any) -> BatchStanding:
@@ -148,7 +148,7 @@ def _object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _answer(line: bytes) -> BatchAnswer | None:
+def _answer(line: bytes, key: str) -> BatchAnswer | None:
     """Read one line of results; what is none gives nothing, so that its request is made again."""
     try:
         found = _object(line)
@@ -165,7 +165,7 @@ def _answer(line: bytes) -> BatchAnswer | None:
         case "canceled":
             return BatchAnswer(custom_id, "canceled", error="the batch was cancelled")
         case _:
-            return _errored(custom_id, result.get("error"))
+            return _errored(custom_id, result.get("error"), key)
 
 
 def _succeeded(custom_id: str, message: object) -> BatchAnswer:
@@ -177,10 +177,11 @@ def _succeeded(custom_id: str, message: object) -> BatchAnswer:
         return BatchAnswer(custom_id, "errored", error=str(error))
 
 
-def _errored(custom_id: str, error: object) -> BatchAnswer:
+def _errored(custom_id: str, error: object, key: str) -> BatchAnswer:
     inner = error.get("error") if isinstance(error, dict) else None
     said = inner if isinstance(inner, dict) else (error if isinstance(error, dict) else {})
-    kind, text = str(said.get("type")), str(said.get("message"))[:500]
+    kind = str(said.get("type"))
+    text = without(key, f"{kind}: {said.get('message')}")[:500]
     return BatchAnswer(
-        custom_id, "errored", error=f"{kind}: {text}", retryable=kind in PASSING or kind == "None"
+        custom_id, "errored", error=text, retryable=kind in PASSING or kind == "None"
     )

@@ -14,11 +14,15 @@ import orjson
 from orchestrator.amounts import RateNews
 from orchestrator.errors import ModelError
 from orchestrator.models.rates import rates_of
-from orchestrator.models.refusals import error_for, sendable
+from orchestrator.models.refusals import error_for, sendable, without
 from orchestrator.models.stream import Accumulator
 from orchestrator.records import ModelReply, ModelRequest
 
 KEEP_ALIVE_S = 300.0
+SAID_MOST = 500
+"""Characters of what the SDK says that are kept: it may quote a whole event."""
+UNREADABLE = (anthropic.APIError, httpx2.HTTPError, ValueError, TypeError, AttributeError)
+"""What the SDK raises where there is no answer; what it cannot read comes as plain errors."""
 
 
 class AnthropicSdkClient:
@@ -31,6 +35,7 @@ class AnthropicSdkClient:
     """
 
     def __init__(self, *, key: str, base_url: str | None = None, silence_s: float = 120.0) -> None:
+        self._key = key
         timeout = httpx2.Timeout(silence_s, connect=10.0)
         limits = httpx2.Limits(max_keepalive_connections=64, keepalive_expiry=KEEP_ALIVE_S)
         self._client = anthropic.AsyncAnthropic(
@@ -45,7 +50,7 @@ class AnthropicSdkClient:
 
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Return the reply; raises ``ModelError`` where none came."""
-        accumulator = Accumulator()
+        accumulator = Accumulator(self._key)
         body: dict[str, Any] = orjson.loads(request.body())
         body.pop("stream")
         request_id = ""
@@ -58,20 +63,11 @@ class AnthropicSdkClient:
                 accumulator.take(event.model_dump(mode="json", exclude_unset=True, warnings=False))
         except anthropic.APIStatusError as error:
             if error.response.status_code == 200:
-                raise _in_stream(error, accumulator) from None
-            raise error_for(
-                error.response.status_code, error.response.headers, orjson.dumps(error.body)
-            ) from None
-        except (
-            anthropic.APIError,
-            httpx2.HTTPError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            # The SDK lets what it cannot read through as plain Python errors.
+                raise _in_stream(error, accumulator, self._key) from None
+            raise refused(error, self._key) from None
+        except UNREADABLE as error:
             raise ModelError(
-                f"no connection to the model's service: {str(error) or type(error).__name__}",
+                f"no connection to the model's service: {said_by(error, self._key)}",
                 retryable=True,
                 started=accumulator.started,
                 unreachable=isinstance(
@@ -86,7 +82,18 @@ class AnthropicSdkClient:
         await self._client.close()
 
 
-def _in_stream(error: anthropic.APIStatusError, accumulator: Accumulator) -> ModelError:
+def refused(error: anthropic.APIStatusError, key: str) -> ModelError:
+    """Turn an answer that the SDK takes for an error into ours; the key is not in it."""
+    answer = error.response
+    return error_for(answer.status_code, answer.headers, orjson.dumps(error.body), key)
+
+
+def said_by(error: Exception, key: str) -> str:
+    """Return what an error of the SDK says, at bounded length and without the key."""
+    return without(key, str(error) or type(error).__name__)[:SAID_MOST]
+
+
+def _in_stream(error: anthropic.APIStatusError, accumulator: Accumulator, key: str) -> ModelError:
     """Turn an error that the SDK found inside a stream into ours."""
     body = error.body if isinstance(error.body, dict) else {}
     inner = body.get("error") if isinstance(body.get("error"), dict) else body
@@ -94,4 +101,4 @@ def _in_stream(error: anthropic.APIStatusError, accumulator: Accumulator) -> Mod
         accumulator.take({"type": "error", "error": inner})
     except ModelError as ours:
         return ours
-    return ModelError(str(error), retryable=True, started=accumulator.started)
+    return ModelError(said_by(error, key), retryable=True, started=accumulator.started)

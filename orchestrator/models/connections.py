@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
-import httpx2
+
+from orchestrator.models.wire import Wire
 
 KEEP_ALIVE_S = 300.0
 CLOSE_S = 2.0
@@ -16,55 +16,56 @@ KEPT_MOST = 512
 
 
 class Connections:
-    """Lends HTTP clients of one connection each; the one that was used last goes out first.
-
-    The library's own pool looks at every idle connection at every request: with a hundred runs
-    that is a quarter of this process's time.
+    """Lends connections; the one that was used last goes out first.
 
     Args:
-        timeout: of every request.
-        secure: the service is asked over TLS, and through the environment's proxy where one is
-            named; both are of no use to a plain address, and a TLS context costs 24 ms.
+        connect: makes a new one.
     """
 
-    def __init__(self, *, timeout: httpx2.Timeout, secure: bool) -> None:
-        self._timeout = timeout
-        self._secure = secure
-        self._tls = (
-            httpx2.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        )
-        self._idle: list[httpx2.AsyncClient] = []
+    def __init__(self, connect: Callable[[], Awaitable[Wire]]) -> None:
+        self._connect = connect
+        self._idle: list[Wire] = []
         self._closed = False
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx2.AsyncClient]:
-        """Lend a client that nobody else uses meanwhile."""
-        client = self._idle.pop() if self._idle else self._made()
-        sound = False
+    async def one(self) -> AsyncIterator[Wire]:
+        """Lend a connection that nobody else uses meanwhile.
+
+        Raises:
+            ModelError: none can be made.
+        """
+        wire = await self._kept() or await self._connect()
         try:
-            yield client
-            sound = True
+            yield wire
         finally:
             # What broke off in the middle of an answer is of no further use.
-            if sound and not self._closed and len(self._idle) < KEPT_MOST:
-                self._idle.append(client)
+            if wire.is_free and not self._closed and len(self._idle) < KEPT_MOST:
+                self._idle.append(wire)
+                await self._drop_old()
             else:
-                with anyio.move_on_after(CLOSE_S, shield=True):
-                    await client.aclose()
+                await _close(wire)
 
-    def _made(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            timeout=self._timeout,
-            limits=httpx2.Limits(
-                max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S
-            ),
-            verify=self._tls,
-            follow_redirects=False,
-            trust_env=self._secure,
-        )
+    async def _kept(self) -> Wire | None:
+        """Return one that is still good; the service may have closed it meanwhile."""
+        while self._idle:
+            wire = self._idle.pop()
+            if anyio.current_time() - wire.free_since < KEEP_ALIVE_S and not wire.is_stale():
+                return wire
+            await _close(wire)
+        return None
+
+    async def _drop_old(self) -> None:
+        """Close what has waited too long: after a busy hour it would never be looked at again."""
+        while self._idle and anyio.current_time() - self._idle[0].free_since >= KEEP_ALIVE_S:
+            await _close(self._idle.pop(0))
 
     async def aclose(self) -> None:
         """Close what is idle now, and what is lent when it comes back."""
         self._closed = True
         while self._idle:
-            await self._idle.pop().aclose()
+            await _close(self._idle.pop())
+
+
+async def _close(wire: Wire) -> None:
+    with anyio.move_on_after(CLOSE_S, shield=True):
+        await wire.aclose()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import os
+from collections.abc import Mapping
 
-import httpx2
+import anyio
 
-from orchestrator.errors import MalformedReply, ModelError, ModelRefused
+from orchestrator.errors import MalformedReply, ModelError
 from orchestrator.models.connections import Connections
 from orchestrator.models.rates import rates_of
 from orchestrator.models.refusals import error_for, sendable
 from orchestrator.models.stream import Accumulator, EventReader
+from orchestrator.models.ways import NETWORK_HINT, Connector, way_to
+from orchestrator.models.wire import Wire, WireError, written
 from orchestrator.records import ModelReply, ModelRequest
 
 API_VERSION = "2026-10-21"
 DEFAULT_URL = "https://api.anthropic.com"
-CONNECT_S = 10.0
 BODY_LIMIT = 64 * 1024
 
 
@@ -26,92 +28,94 @@ class MessagesClient:
         key: the credential; it is sent as a header and kept nowhere else.
         base_url: the service.
         silence_s: seconds without a byte after which an attempt is given up.
+        environment: names proxies; whom to trust is read from this process's own.
     """
 
-    def __init__(self, *, key: str, base_url: str = DEFAULT_URL, silence_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        *,
+        key: str,
+        base_url: str = DEFAULT_URL,
+        silence_s: float = 120.0,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/messages"
-        self._parsed: httpx2.URL | None = None
-        self._headers = httpx2.Headers(
-            {
-                "authorization": f"Bearer {sendable(key)}",
-                "anthropic-version": API_VERSION,
-                "content-type": "application/json",
-                "accept": "text/event-stream",
-                "accept-encoding": "gzip, deflate",
-                "user-agent": "issue-orchestrator",
-            }
-        )
-        timeout = httpx2.Timeout(silence_s, connect=CONNECT_S)
-        self._extensions = {"timeout": timeout.as_dict()}
-        self._connections = Connections(
-            timeout=timeout,
-            secure=not self._url.startswith("http://"),
-        )
+        self._key = sendable(key)
+        self._silence_s = silence_s
+        self._environment = environment
+        self._asked: _Asked | None = None
 
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Return the reply; raises ``ModelError`` where none came."""
-        accumulator = Accumulator()
-        refused: ModelError | None = None
+        asked = self._asked = self._asked or _Asked(self._url, self._key, self._environment)
+        accumulator = Accumulator(asked.secret)
         try:
-            # Made here: the client would put address, headers and cookies together each time.
-            asked = httpx2.Request(
-                "POST",
-                self._address(),
-                headers=self._headers,
-                content=request.body(),
-                extensions=self._extensions,
-            )
-            async with (
-                self._connections.one() as client,
-                aclosing(await client.send(asked, stream=True)) as response,
-            ):
-                if response.status_code != 200:
-                    refused = await self._refusal(response)
-                else:
-                    request_id = response.headers.get("request-id", "")
-                    rates = rates_of(response.headers)
-                    reader = EventReader()
-                    async for chunk in response.aiter_bytes():
-                        for event in reader.feed(chunk):
-                            accumulator.take(event)
-            if refused is not None:  # raised out here: its connection is as good as before
-                raise refused
+            async with asked.connections.one() as wire:
+                with anyio.CancelScope() as patience:
+                    patience.deadline = anyio.current_time() + self._silence_s
+                    await wire.send(asked.target, asked.headers, request.body())
+                    patience.deadline = anyio.current_time() + self._silence_s
+                    return await self._answer(wire, accumulator, patience, asked.secret)
         except MalformedReply as error:
             error.started = accumulator.started
             raise
-        except httpx2.TimeoutException as error:
+        except WireError as error:
             raise ModelError(
-                f"the model's service was silent for too long ({type(error).__name__})",
+                f"no connection to the model's service: {error}",
                 retryable=True,
                 started=accumulator.started,
-                unreachable=isinstance(error, httpx2.ConnectTimeout),
+                hint=NETWORK_HINT,
             ) from None
-        except httpx2.InvalidURL as error:
-            raise ModelRefused(f"{self._url} is not an address: {error}") from None
-        except httpx2.HTTPError as error:
-            raise ModelError(
-                f"no connection to the model's service: {str(error) or type(error).__name__}",
-                retryable=True,
-                started=accumulator.started,
-                unreachable=isinstance(error, httpx2.ConnectError),
-                hint="check the network, and ANTHROPIC_BASE_URL",
-            ) from None
-        return accumulator.reply(request_id, rates)
+        raise ModelError(
+            f"the model's service was silent for too long ({self._silence_s:g} s)",
+            retryable=True,
+            started=accumulator.started,
+        )
 
-    def _address(self) -> httpx2.URL:
-        if self._parsed is None:
-            self._parsed = httpx2.URL(self._url)
-        return self._parsed
-
-    @staticmethod
-    async def _refusal(response: httpx2.Response) -> ModelError:
-        body = b""
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > BODY_LIMIT:
+    async def _answer(
+        self, wire: Wire, accumulator: Accumulator, patience: anyio.CancelScope, secret: str
+    ) -> ModelReply:
+        """Put a reply together, as long as something comes."""
+        status, headers = await wire.head()
+        body, reader = b"", EventReader()
+        while chunk := await wire.data():
+            patience.deadline = anyio.current_time() + self._silence_s
+            if status == 200:
+                for event in reader.feed(chunk):
+                    accumulator.take(event)
+            elif len(body) <= BODY_LIMIT:
+                body += chunk
+            else:
                 break
-        return error_for(response.status_code, response.headers, body)
+        if status != 200:
+            # A gateway may repeat what it was sent.
+            raise error_for(status, headers, body, secret)
+        return accumulator.reply(headers.get("request-id", ""), rates_of(headers))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._connections.aclose()
+        if self._asked is not None:
+            await self._asked.connections.aclose()
+
+
+class _Asked:
+    """What all requests have in common: where they go, and with which headers."""
+
+    def __init__(self, url: str, key: str, environment: Mapping[str, str]) -> None:
+        way = way_to(url, environment)
+        self.connections = Connections(Connector(way).connect)
+        self.target = way.target.encode("ascii")
+        # A user and password in the address are meant for a gateway that asks for them.
+        credential = way.place.credential or f"Bearer {key}"
+        self.secret = credential.partition(" ")[2]
+        headers = {
+            "host": way.host,
+            "authorization": credential,
+            "anthropic-version": API_VERSION,
+            "content-type": "application/json",
+            "accept": "text/event-stream",
+            # Unpacked as it comes: what packs a stream holds back its events.
+            "accept-encoding": "identity",
+            "user-agent": "issue-orchestrator",
+        }
+        self.headers = written(headers)

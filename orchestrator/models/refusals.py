@@ -40,12 +40,23 @@ def sendable(key: str) -> str:
     return key
 
 
-def error_for(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+def without(key: str, said: str) -> str:
+    """Return what a service or a gateway said without the key, which it may repeat."""
+    return said.replace(key, "(the key)") if key else said
+
+
+def error_for(status: int, headers: Mapping[str, str], body: bytes, key: str = "") -> ModelError:
     """Turn a status that is not 200 into an error that says whether to try again.
+
+    Args:
+        status: the answer's.
+        headers: the answer's; they say when to try again.
+        body: what it holds, or its beginning.
+        key: the credential that was sent, which is in no error.
 
     Source: errors and rate limits, Messages API documentation.
     """
-    said = _message(body)
+    said = _message(body, key)
     text = f"the model's service answered {status}: {said}"
     wanted = headers.get("x-should-retry")
     retryable = status in RETRYABLE or status >= 500
@@ -62,15 +73,16 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes) -> ModelErro
     return ModelRefused(text, mendable=status in HINTS, hint=HINTS.get(status, ""))
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes, key: str) -> str:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return body[:300].decode("utf-8", "replace").strip() or "(nothing)"
+        text = without(key, body.decode("utf-8", "replace"))
+        return text[:300].strip() or "(nothing)"
     error = data.get("error") if isinstance(data, dict) else None
     if isinstance(error, dict):
-        return f"{error.get('type')}: {error.get('message')}"[:500]
-    return str(data)[:300]
+        return without(key, f"{error.get('type')}: {error.get('message')}")[:500]
+    return without(key, str(data))[:300]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -11,6 +11,7 @@ import orjson
 
 from orchestrator.amounts import RateNews
 from orchestrator.errors import MalformedReply, ModelError, ModelOverloaded
+from orchestrator.models.refusals import without
 from orchestrator.records import ModelReply, Usage
 from orchestrator_tools.contract import Block
 
@@ -60,9 +61,14 @@ def _event(data: bytes) -> dict[str, Any]:
 
 
 class Accumulator:
-    """Puts a reply together from its events; kinds that it does not know are passed over."""
+    """Puts a reply together from its events; kinds that it does not know are passed over.
 
-    def __init__(self) -> None:
+    Args:
+        key: the credential that was sent, which is in no error.
+    """
+
+    def __init__(self, key: str = "") -> None:
+        self._key = key
         self._blocks: dict[int, Block] = {}
         self._pieces: dict[int, list[str]] = {}
         self._closed: set[int] = set()
@@ -105,7 +111,7 @@ class Accumulator:
                 f"a broken {kind} event", retryable=True, started=self.started
             ) from None
         if kind == "error":
-            raise _reported(event.get("error"), started=self.started)
+            raise _reported(event.get("error"), self._key, started=self.started)
 
     def _about(self, said: Mapping[str, Any]) -> None:
         """Note a message's name, and what the service says of its cache."""
@@ -241,8 +247,9 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     )
 
 
-def _reported(error: object, *, started: bool) -> ModelError:
+def _reported(error: object, key: str, *, started: bool) -> ModelError:
     kind = str(error.get("type")) if isinstance(error, dict) else "unknown error"
-    said = str(error.get("message"))[:500] if isinstance(error, dict) else ""
+    message = str(error.get("message")) if isinstance(error, dict) else ""
     cls = ModelOverloaded if kind in OVERLOADED else ModelError
-    return cls(f"{kind}: {said}", retryable=kind in PASSING, started=started)
+    said = without(key, f"{kind}: {message}")[:500]
+    return cls(said, retryable=kind in PASSING, started=started)

@@ -11,12 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx2
+import anyio
 import orjson
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, ModelError
 from orchestrator.models.messages import API_VERSION, DEFAULT_URL
 from orchestrator.models.refusals import sendable
+from orchestrator.models.ways import Connector, way_to
+from orchestrator.models.wire import WireError, written
 
 DAY_S = 86_400.0
 WAIT_S = 10.0
@@ -46,7 +48,9 @@ def look_up(
     key = environment.get("ANTHROPIC_API_KEY", "").strip()
     if not key:
         return None
-    thread = threading.Thread(target=_ask, args=(model, url, key, path, known), daemon=True)
+    thread = threading.Thread(
+        target=_ask, args=(model, url, key, environment, path, known), daemon=True
+    )
     thread.start()
     return thread
 
@@ -78,10 +82,17 @@ def _rows(path: Path) -> dict[str, object]:
     return rows if isinstance(rows, dict) else {}
 
 
-def _ask(model: str, url: str, key: str, path: Path, known: MutableMapping[str, int]) -> None:
+def _ask(
+    model: str,
+    url: str,
+    key: str,
+    environment: Mapping[str, str],
+    path: Path,
+    known: MutableMapping[str, int],
+) -> None:
     """Ask, and keep the answer; whatever goes wrong leaves the window unknown."""
-    with contextlib.suppress(httpx2.HTTPError, httpx2.InvalidURL, ConfigError, OSError, ValueError):
-        window = asked(model, url, key)
+    with contextlib.suppress(ModelError, WireError, ConfigError, OSError, ValueError):
+        window = anyio.run(asked, model, url, key, environment)
         if not _is_window(window):
             return
         known[model] = window
@@ -91,29 +102,35 @@ def _ask(model: str, url: str, key: str, path: Path, known: MutableMapping[str, 
         temporary.replace(path)
 
 
-def asked(model: str, url: str, key: str) -> int:
+async def asked(model: str, url: str, key: str, environment: Mapping[str, str] = os.environ) -> int:
     """Ask the service for a model's window; 0 where it does not say.
 
     Raises:
-        httpx2.HTTPError: it does not answer.
+        ModelError: it is not reached.
+        WireError: its answer breaks off.
         ValueError: what it answers is not JSON.
     """
-    address = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}"
-    plain = address.startswith("http://")
-    headers = {"authorization": f"Bearer {sendable(key)}", "anthropic-version": API_VERSION}
-    with (
-        httpx2.Client(
-            timeout=WAIT_S, verify=not plain, trust_env=not plain, follow_redirects=False
-        ) as client,
-        client.stream("GET", address, headers=headers) as response,
-    ):
-        if response.status_code != 200:
-            return 0
-        body = b""
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > ANSWER_MOST:
-                return 0
+    way = way_to(f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}", environment)
+    headers = {
+        "host": way.host,
+        "authorization": way.place.credential or f"Bearer {sendable(key)}",
+        "anthropic-version": API_VERSION,
+        "accept-encoding": "identity",
+        "user-agent": "issue-orchestrator",
+    }
+    body = b""
+    with anyio.fail_after(WAIT_S):
+        wire = await Connector(way).connect()
+        try:
+            await wire.send(way.target.encode("ascii"), written(headers), b"", method=b"GET")
+            status, _ = await wire.head()
+            while len(body) <= ANSWER_MOST and (chunk := await wire.data()):
+                body += chunk
+        finally:
+            with anyio.CancelScope(shield=True):
+                await wire.aclose()
+    if status != 200 or len(body) > ANSWER_MOST:
+        return 0
     data = orjson.loads(body)
     window = data.get("max_input_tokens") if isinstance(data, dict) else None
     return window if isinstance(window, int) else 0

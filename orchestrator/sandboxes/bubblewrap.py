@@ -10,6 +10,7 @@ from orchestrator.errors import SandboxUnavailable
 from orchestrator.records import SandboxSpec
 from orchestrator.sandboxes import groups, identity, inside, seccomp
 from orchestrator.sandboxes.checking import Checking
+from orchestrator.sandboxes.etc import Etc, furnish
 from orchestrator.sandboxes.groups import Groups
 from orchestrator.sandboxes.identity import User
 from orchestrator.sandboxes.probe import Probe, Programs, program_mounts
@@ -32,8 +33,19 @@ NAMESPACES = (
 )
 OWN_USERS = ("--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000")
 """Users of its own, of which there is one; the host's user behind it is whoever started it."""
-OF_THE_SYSTEM = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "run"}
-PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+OF_THE_SYSTEM = {
+    "usr",
+    "etc",
+    "bin",
+    "sbin",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "proc",
+    "dev",
+    "run",
+}
 PROC_HIDDEN = (
     "kcore",
     "kmsg",
@@ -79,10 +91,12 @@ class BubblewrapSandbox:
         self._checking = Checking()
         self._watchdog = Watchdog(self._limits)
         self._mounts, self._path = inside.toolchains(environment)
+        self._state = state / "sandbox"
         self._probe = Probe(
-            state=state / "sandbox", environment=environment, shown=self._mounts, user=user
+            state=self._state, environment=environment, shown=self._mounts, user=user
         )
         self._programs: Programs | None = None
+        self._etc = Etc("", ())
         self._system: dict[Programs, list[str]] = {}
 
     @property
@@ -96,6 +110,14 @@ class BubblewrapSandbox:
 
     async def _check(self) -> str:
         groups.remove_leftovers()
+        try:
+            self._etc = furnish(self._state, self.user)
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"{self._state} cannot be written: {error.strerror}",
+                hint="free some disk space, or choose another folder with --state",
+            ) from None
+        self._system.clear()
         programs = self._probe.remembered()
         if programs is None:
             programs = await self._probe.run(self._start)
@@ -175,8 +197,7 @@ class BubblewrapSandbox:
         flags = [*NAMESPACES, *self._users()]
         if self.user is not None:
             # Folders that bubblewrap makes by itself on the way to a mount are root's alone.
-            targets = [f"/etc/{name}" for name in inside.OWN_FILES]
-            targets += [mount.target for mount in (*shown, *spec.mounts)]
+            targets = [mount.target for mount in (*shown, *spec.mounts)]
             flags += [part for one in _folders_above(targets) for part in ("--dir", one)]
         if programs not in self._system:
             self._system[programs] = self._of_the_system(programs)
@@ -208,14 +229,9 @@ class BubblewrapSandbox:
                 flags += ["--symlink", str(folder.readlink()), str(folder)]
             elif folder.is_dir():
                 flags += ["--ro-bind", str(folder), str(folder)]
-        for name in inside.SYSTEM_FILES:
-            flags += ["--ro-bind-try", name, name]
-        for name in inside.OWN_FILES:
-            flags += ["--ro-bind", str(self._probe.own_file(name)), f"/etc/{name}"]
-        flags += ["--proc", "/proc"] if programs.fresh_proc else ["--ro-bind", "/proc", "/proc"]
-        for name in PROC_READ_ONLY:
-            if Path("/proc", name).exists() and programs.fresh_proc:
-                flags += ["--ro-bind", f"/proc/{name}", f"/proc/{name}"]
+        flags += self._etc.flags()
+        fresh = ["--proc", "/proc", "--remount-ro", "/proc"]
+        flags += fresh if programs.fresh_proc else ["--ro-bind", "/proc", "/proc"]
         flags += ["--dev", "/dev", "--perms", "1777", "--size", "1073741824", "--tmpfs", "/dev/shm"]
         for name in PROC_HIDDEN:
             if Path("/proc", name).exists() and programs.fresh_proc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import secrets
@@ -70,7 +71,7 @@ class Groups:
     def __init__(self) -> None:
         self.folders: list[Path] = []
         self.bounded: set[str] = set()
-        self._memory = ""
+        self._memory: io.FileIO | None = None
 
     @classmethod
     def make(cls, *, memory_mb: int) -> Groups:
@@ -98,7 +99,7 @@ class Groups:
             if group not in self.folders:
                 self.folders.append(group)
             if bound.what == "memory":
-                self._memory = str(group)
+                self._memory = _kills(group)
                 with contextlib.suppress(OSError):  # no way round the bound by swapping
                     (group / "memory.swap.max").write_text("0", encoding="ascii")
             return
@@ -117,37 +118,36 @@ class Groups:
 
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has ended a process for the memory that all of them use."""
-        if not self._memory:
+        # It is asked for after every call: the file stays open, and has no position to be shared.
+        try:
+            told = os.pread(self._memory.fileno(), 4096, 0) if self._memory is not None else b""
+        except (OSError, ValueError):
             return False
-        for name in ("memory.oom_control", "memory.events"):
-            text = _read(f"{self._memory}/{name}")
-            if text is not None:
-                return KILLED.search(text) is not None
-        return False
+        return KILLED.search(told) is not None
 
     def count(self) -> int | None:
         """Return how many processes are in the groups; None where the kernel does not tell."""
-        text = _read(f"{self.folders[0]}/cgroup.procs") if self.folders else None
-        return None if text is None else text.count(b"\n")
+        if not self.folders:
+            return None
+        try:
+            return (self.folders[0] / "cgroup.procs").read_bytes().count(b"\n")
+        except OSError:
+            return None
 
     def gone(self) -> bool:
         """Remove the groups whose processes have ended; tell whether none is left."""
+        if self._memory is not None:
+            self._memory.close()
         self.folders = [one for one in self.folders if not _remove(one)]
         return not self.folders
 
 
-def _read(path: str) -> bytes | None:
-    """Return a small file of the kernel's: it is asked for after every call."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.read(file, 65536)
-    except OSError:
-        return None
-    finally:
-        os.close(file)
+def _kills(group: Path) -> io.FileIO | None:
+    """Return the file in which the kernel says whether it has ended a process of a group."""
+    for name in ("memory.oom_control", "memory.events"):
+        with contextlib.suppress(OSError):
+            return (group / name).open("rb", buffering=0)
+    return None
 
 
 def _bounded(group: Path, file: str, value: str) -> bool:

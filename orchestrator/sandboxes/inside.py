@@ -54,6 +54,9 @@ SYSTEM_FILES = (
 )
 """What of /etc is shown: nothing that can hold a secret, since root may read every file it owns."""
 
+LAUNCHER = 256 * 1024
+"""Bytes that a Python has at most whose code is in a library of its own."""
+
 PROCESS_LIMITS = {
     "RLIMIT_CORE": 0,
     "RLIMIT_NOFILE": 4096,
@@ -65,12 +68,9 @@ PROCESS_LIMITS = {
 HOME_MARKS = (".ssh", ".config", ".cache", ".gnupg", ".profile", ".bashrc", ".zshrc", ".netrc")
 """What tells a home directory from other folders."""
 
-OWN_FILES = ("passwd", "group", "hosts")
-"""Files of /etc that are ours inside, whatever the host's say."""
-
 
 def own_files(uid: int = 1000, gid: int = 1000) -> dict[str, str]:
-    """Return the contents of our own files of /etc, for the user that runs inside."""
+    """Return files of /etc that are ours inside, whatever the host's say, for who runs there."""
     return {
         "passwd": (
             "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -80,6 +80,14 @@ def own_files(uid: int = 1000, gid: int = 1000) -> dict[str, str]:
         "group": f"root:x:0:\nagent:x:{gid}:\nnogroup:x:65534:\n",
         "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     }
+
+
+def boot_id() -> str:
+    """Return what tells this start of the machine from others; empty where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def shell_limits(block: int) -> str:
@@ -96,12 +104,18 @@ def shell_limits(block: int) -> str:
     )
 
 
-def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:
+def toolchains(
+    environment: Mapping[str, str], *, in_place: bool = False
+) -> tuple[list[Mount], list[str]]:
     """Find what PATH names outside the system's folders.
 
     A prefix (``bin`` beside ``lib``) is shown whole, any other folder by itself; what lies below
     a home directory appears under another path, so that no host path is seen inside. Folders of
     shims are left out: they are scripts that point elsewhere.
+
+    Args:
+        environment: the host's.
+        in_place: whether everything is seen where it is on the host after all.
 
     Returns:
         The mounts, and the folders to put in front of PATH inside.
@@ -119,6 +133,9 @@ def toolchains(environment: Mapping[str, str]) -> tuple[list[Mount], list[str]]:
         if root is None or _lacks_its_python(Path(folder)):
             continue
         target = _target(root, home, len(mounts))
+        moved = not in_place and target != str(root)
+        if moved and _has_python_of_its_place(Path(folder)):
+            continue
         if all(mount.source != str(root) for mount in mounts):
             mounts.append(Mount(str(root), target))
         mount = next(one for one in mounts if one.source == str(root))
@@ -151,6 +168,24 @@ def _lacks_its_python(folder: Path) -> bool:
     return not python.startswith(("/usr/", f"{folder.parent}/"))
 
 
+def _has_python_of_its_place(folder: Path) -> bool:
+    """Tell whether its Python looks for its library where it was built, as a shared build does.
+
+    Under another path it would take the system's library, with modules that do not fit that.
+    Source: elf(5); the path is DT_RUNPATH, and such a program is a few kilobytes.
+    """
+    python = folder / "python3"
+    if not os.path.isfile(python):  # noqa: PTH113 - a pipe would be read from for ever
+        return False
+    try:
+        with python.open("rb") as file:
+            program = file.read(LAUNCHER + 1)
+    except OSError:
+        return False
+    library = os.fsencode(f"{folder.parent}/lib")
+    return len(program) <= LAUNCHER and b"\0libpython3" in program and library in program
+
+
 def _is_personal(folder: Path) -> bool:
     """Tell whether a folder is somebody's home or holds their programs' data, whoever it is."""
     marks = (folder / mark for mark in HOME_MARKS)
@@ -158,5 +193,5 @@ def _is_personal(folder: Path) -> bool:
 
 
 def _target(root: Path, home: str, number: int) -> str:
-    below_home = str(root).startswith((f"{home}/", "/home/", "/root/", "/Users/"))
-    return f"{TOOLCHAINS}/{number}-{root.name}" if below_home else str(root)
+    elsewhere = str(root).startswith((f"{home}/", "/home/", "/root/", "/Users/", "/etc/"))
+    return f"{TOOLCHAINS}/{number}-{root.name}" if elsewhere else str(root)

@@ -72,7 +72,7 @@ class LandlockSandbox:
         self._limits = limits or Limits()
         self._checking = Checking()
         self._watchdog = Watchdog(self._limits)
-        mounts, path = inside.toolchains(environment)
+        mounts, path = inside.toolchains(environment, in_place=True)
         self._shown = [mount.source for mount in mounts]
         self._path = [_outside(one, mounts) for one in path]
         self._rg = ""

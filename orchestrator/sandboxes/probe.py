@@ -24,7 +24,7 @@ from orchestrator.sandboxes import inside
 from orchestrator.sandboxes.identity import User, setpriv
 from orchestrator.values import frozen
 
-VERSION = 3
+VERSION = 4
 """Of the profile and the self-test; what an older one proved is not trusted."""
 
 SECONDS = 20
@@ -71,11 +71,6 @@ class Probe:
         self._environment = environment
         self._home = environment.get("HOME", "")
 
-    def own_file(self, name: str) -> Path:
-        """Return the host path of one of our own /etc files."""
-        whose = f"-{self._user.uid}-{self._user.gid}" if self._user else ""
-        return self._state / f"etc-{VERSION}{whose}" / name
-
     def remembered(self) -> Programs | None:
         """Return what an earlier self-test proved of this very machine, or None."""
         try:
@@ -84,8 +79,7 @@ class Probe:
         except (OSError, ValueError, TypeError):
             return None
         there = all(Path(one).exists() for one in (programs.bwrap, programs.rg))
-        own = all(self.own_file(name).is_file() for name in inside.OWN_FILES)
-        return programs if there and own else None
+        return programs if there else None
 
     async def run(self, start: Starter) -> Programs:
         """Try the profile, with a fresh /proc first, then with the host's.
@@ -93,7 +87,6 @@ class Probe:
         Raises:
             SandboxUnavailable: it does not hold; the error names the probe and the fix.
         """
-        self._write_own_files()
         programs = find_programs(self._environment)
         if self._user is not None and setpriv() is None:
             raise SandboxUnavailable("setpriv is not installed", hint="install util-linux")
@@ -142,23 +135,13 @@ class Probe:
         return f"no answer within {SECONDS} s"
 
     def _file(self) -> Path:
-        marks = [VERSION, os.getuid(), os.uname().release, _boot(), sys.executable]
+        marks = [VERSION, os.getuid(), os.uname().release, inside.boot_id(), sys.executable]
         marks += [self._home, self._user, *self._shown]
         for one in (*bwrap_candidates(self._environment), *rg_candidates(self._environment)):
             status = Path(one).stat()
             marks += [one, status.st_mtime_ns, status.st_size]
         digest = hashlib.blake2b(repr(marks).encode(), digest_size=12).hexdigest()
         return self._state / f"proved-{digest}.json"
-
-    def _write_own_files(self) -> None:
-        folder = self.own_file("passwd").parent
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        texts = inside.own_files(self._user.uid, self._user.gid) if self._user else None
-        for name, text in (texts or inside.own_files()).items():
-            temporary = folder / f".{name}-{os.getpid()}"
-            temporary.write_text(text, encoding="utf-8")
-            temporary.chmod(0o644)
-            temporary.replace(folder / name)
 
     def _remember(self, programs: Programs) -> None:
         temporary = self._state / f".proved-{os.getpid()}"
@@ -299,13 +282,6 @@ def host_interpreter() -> tuple[str, str]:
     raise SandboxUnavailable(
         "no interpreter for the tool server", hint="install python3 as /usr/bin/python3"
     )
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 FIXES = (

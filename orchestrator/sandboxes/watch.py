@@ -72,7 +72,8 @@ class Watchdog:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._changed = threading.Condition()
-        self._watched: list[_Watched] = []
+        self._watched: dict[int, _Watched] = {}
+        self._rests = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -88,34 +89,54 @@ class Watchdog:
         free = min(map(_free, disks), default=0)
         floor = min(self.limits.disk_free_mb * MB, free // 2)
         with self._changed:
-            self._watched.append(_Watched(process, disks, floor))
+            self._watched[id(process)] = _Watched(process, disks, floor)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look_on, daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            elif self._rests:
+                self._changed.notify_all()
 
     def unwatch(self, process: object) -> None:
         """Take a process off; when this returns nobody looks at it any more."""
         with self._changed:
-            self._watched = [one for one in self._watched if one.process is not process]
+            self._watched.pop(id(process), None)
             if not self._watched:
                 self._changed.notify_all()
 
     def _look_on(self) -> None:
         busy = True
+        while there := self._waited(busy=busy):
+            busy = False
+            for one in there:
+                with self._changed:  # a hundred take ten milliseconds: nobody waits for all of them
+                    if id(one.process) in self._watched:
+                        busy = self._looked_at(one) or busy
+
+    def _waited(self, *, busy: bool) -> list[_Watched]:
+        """Wait until it is time to look, and return what to look at; nothing ends the thread.
+
+        What begins while this rests is looked at soon, but no look follows another one sooner than
+        a period later, however many begin.
+        """
         with self._changed:
-            while self._watched:
-                self._changed.wait(PERIOD_S if busy else IDLE_S)
-                busy = False
-                for one in self._watched:
-                    # Whose memory the kernel bounds, those need not be looked for one by one.
-                    count = one.process.count()
-                    there = list(tree(one.process.pid)) if count is None else []
-                    busy = busy or (count or len(there)) > IDLE
-                    reason = self._reason(one, there)
-                    if reason:
-                        one.process.end_for(reason)
-            self._thread = None
+            self._rests = not busy
+            woken = self._changed.wait(PERIOD_S if busy else IDLE_S)
+            self._rests = False
+            if woken and self._watched:
+                self._changed.wait(PERIOD_S)
+            if not self._watched:
+                self._thread = None
+            return list(self._watched.values())
+
+    def _looked_at(self, one: _Watched) -> bool:
+        """End a sandbox that uses up too much; tell whether a tool runs in it."""
+        # Whose memory the kernel bounds, those need not be looked for one by one.
+        count = one.process.count()
+        there = list(tree(one.process.pid)) if count is None else []
+        reason = self._reason(one, there)
+        if reason:
+            one.process.end_for(reason)
+        return (count or len(there)) > IDLE
 
     def _reason(self, one: _Watched, there: list[int]) -> str:
         """Return why a sandbox has to end, or an empty text."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -16,6 +17,11 @@ from orchestrator.sinks.plain import line
 
 Cells = Sequence[str]
 
+GAP = 2
+"""Cells between two columns."""
+LEAST = 10
+"""Cells of a column that gives way; where it has fewer, another column is left out."""
+
 
 class LiveTable:
     """Draws rows, a bar and a line of totals, over and over in the same place.
@@ -25,9 +31,11 @@ class LiveTable:
         colour: whether styles may be used.
         columns: heading of each column; one that begins with ``>`` holds numbers, and one that
             ends in ``*`` gives way where there is no room.
+        spare: columns that are left out where that is not enough, the first of them first.
     """
 
-    def __init__(self, stream: TextIO, *, colour: bool, columns: Cells) -> None:
+    def __init__(self, stream: TextIO, *, colour: bool, columns: Cells, spare: Cells = ()) -> None:
+        self._spare = spare
         self._console = Console(
             file=stream,
             no_color=not colour,
@@ -74,16 +82,23 @@ class LiveTable:
             total: how many there are.
             totals: how all of it stands.
         """
-        self._live.update(_Screen(self._columns, rows, done, total, totals), refresh=True)
+        screen = _Screen(self._columns, rows, done, total, totals, self._spare)
+        self._live.update(screen, refresh=True)
 
 
 class _Screen:
     """One drawing, as tall as the terminal lets it be."""
 
     def __init__(
-        self, columns: Cells, rows: Sequence[Cells], done: int, total: int, totals: str
+        self,
+        columns: Cells,
+        rows: Sequence[Cells],
+        done: int,
+        total: int,
+        totals: str,
+        spare: Cells,
     ) -> None:
-        self._columns, self._rows = columns, rows
+        self._columns, self._rows, self._spare = columns, rows, spare
         self._done, self._total, self._totals = done, total, totals
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -92,7 +107,8 @@ class _Screen:
         room = max(height - 5, 1)
         rows = self._rows if len(self._rows) <= room else self._rows[: room - 1]
         table = Table(box=None, expand=True, pad_edge=False, header_style="bold")
-        for name in self._columns:
+        shown = self._fitting(rows, options.max_width)
+        for name in (self._columns[at] for at in shown):
             yields = name.endswith("*")
             table.add_column(
                 name.strip(">*"),
@@ -102,7 +118,7 @@ class _Screen:
                 ratio=1 if yields else None,
             )
         for row in rows:
-            table.add_row(*(Text(line(cell, 200)) for cell in row))
+            table.add_row(*(Text(line(row[at], 200)) for at in shown))
         bar = Table.grid(expand=True, padding=(0, 1))
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
@@ -113,3 +129,18 @@ class _Screen:
         more = len(self._rows) - len(rows)
         parts = [table, Text(f"and {more} more")] if more else [table]
         yield Group(*parts, bar, Text(line(self._totals, 400), style="bold", overflow="ellipsis"))
+
+    def _fitting(self, rows: Sequence[Cells], width: int) -> list[int]:
+        """Return which columns there is room for."""
+        shown = list(range(len(self._columns)))
+        for name in self._spare:
+            if sum(self._width(at, rows) + GAP for at in shown) - GAP <= width:
+                break
+            shown.remove(self._columns.index(name))
+        return shown
+
+    def _width(self, at: int, rows: Sequence[Cells]) -> int:
+        """Return how many cells of a terminal a column needs."""
+        name = self._columns[at]
+        texts = [name.strip(">*"), *(line(row[at], 200) for row in rows)]
+        return LEAST if name.endswith("*") else max(map(cell_len, texts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from orchestrator.errors import DefinitionError, IssueNotFound, TrackerError
+from orchestrator.errors import DefinitionError, IssueAmbiguous, IssueNotFound, TrackerError
 from orchestrator.header import Header, parse
 from orchestrator.records import CLOSED, Issue, Outcome
 
@@ -18,6 +19,8 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,39}")
 TITLE_LIMIT = 200
 BODY_LIMIT = 200_000
 SOLVED_LOOKED_AT = 500
+HINTED = 12
+"""Keys that are told where another one was asked for."""
 HEADER_LIMIT = 4096
 STATE = re.compile(rb"^state:\s*[\"']?(?:closed|done|resolved)\b", re.MULTILINE | re.IGNORECASE)
 
@@ -39,12 +42,13 @@ class MarkdownTracker:
 
         Raises:
             IssueNotFound: there is none.
-            TrackerError: two files share the key, or the file cannot be read.
-            DefinitionError: its header is broken.
+            IssueAmbiguous: two files share the key.
+            TrackerError: the file cannot be read.
+            DefinitionError: its header is broken, or it is a link.
         """
         path = self._path(key)
         try:
-            data = path.read_bytes()
+            data = _own_data(path)
         except OSError as error:
             raise TrackerError(f"{path} cannot be read: {error.strerror}") from None
         return issue_of(data, key, str(path))
@@ -60,7 +64,7 @@ class MarkdownTracker:
         names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
         for path in sorted(names, key=_newest_first)[:SOLVED_LOOKED_AT]:
             try:
-                data = path.read_bytes()
+                data = _own_data(path)
                 if not STATE.search(data[:HEADER_LIMIT]):
                     continue  # the most are not worth parsing
                 issue = issue_of(data, path.stem.partition("-")[0], str(path))
@@ -83,7 +87,7 @@ class MarkdownTracker:
         names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
         for path in sorted(names, key=_oldest_first):
             try:
-                issue = issue_of(path.read_bytes(), path.stem.partition("-")[0], str(path))
+                issue = issue_of(_own_data(path), path.stem.partition("-")[0], str(path))
             except (OSError, DefinitionError):
                 continue  # who wants this one is told; it says nothing of others
             is_open = issue.state.lower() not in CLOSED
@@ -93,6 +97,24 @@ class MarkdownTracker:
                 break
         return found
 
+    async def unreadable(self) -> Sequence[str]:
+        """Return the keys of files that cannot be read, those of the lowest numbers first."""
+        return await anyio.to_thread.run_sync(self._unreadable)
+
+    def _unreadable(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        found: dict[str, None] = {}
+        names = [one for one in self._folder.iterdir() if one.suffix == ".md" and one.is_file()]
+        for path in sorted(names, key=_oldest_first):
+            key = path.stem.partition("-")[0]
+            try:
+                issue_of(_own_data(path), key, str(path))
+            except (OSError, DefinitionError, TrackerError):
+                if KEY.fullmatch(key):
+                    found[key] = None
+        return list(found)
+
     async def report(self, issue: Issue, outcome: Outcome) -> None:
         """Append a short report to the issue's file, if that was asked for."""
         if not self._write_back:
@@ -100,7 +122,7 @@ class MarkdownTracker:
         path = self._path(issue.key)
         marker = f"<!-- orchestrate: {outcome.run} -->"
         try:
-            data = path.read_bytes()
+            data = _own_data(path)
         except OSError as error:
             raise TrackerError(f"{path} cannot be read: {error.strerror}") from None
         if marker.encode() in data:
@@ -126,13 +148,44 @@ class MarkdownTracker:
         own = [one for one in names if one == f"{key}.md" or one.startswith(f"{key}-")]
         found = [path for path in map(self._folder.joinpath, own) if path.is_file()]
         if not found:
-            keys = sorted({one.removesuffix(".md").partition("-")[0] for one in names})[:12]
-            there = f"there are {', '.join(keys)}" if keys else "the folder is empty"
-            raise IssueNotFound(f"no issue {key} in {self._folder}", hint=there)
+            raise IssueNotFound(f"no issue {key} in {self._folder}", hint=self._told(names))
         if len(found) > 1:
             both = " and ".join(sorted(one.name for one in found)[:2])
-            raise TrackerError(f"issue {key} is in two files: {both}", hint="rename one of them")
+            raise IssueAmbiguous(f"issue {key} is in two files: {both}", hint="rename one of them")
         return found[0]
+
+    def _told(self, names: Sequence[str]) -> str:
+        """Return which issues there are, as a hint: the first few, in the order of numbers."""
+        keys: dict[str, None] = {}
+        for path in sorted(map(self._folder.joinpath, names), key=_numbers_first):
+            key = path.stem.partition("-")[0]
+            if KEY.fullmatch(key) and path.is_file():
+                keys.setdefault(key)
+            if len(keys) == HINTED:
+                break
+        return f"there are {', '.join(keys)}" if keys else "there is no issue in it"
+
+
+def _own_data(path: Path) -> bytes:
+    """Return what a file holds; a link could lead to anything that the user may read.
+
+    Raises:
+        OSError: it cannot be read.
+        DefinitionError: it is a link.
+    """
+    # A pipe would be waited for.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DefinitionError(
+                f"{path} is a symbolic link, which could lead out of the repository",
+                hint="put a file in its place",
+            ) from None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 def issue_of(data: bytes, key: str, file: str) -> Issue:
@@ -175,6 +228,11 @@ def _newest_first(path: Path) -> tuple[int, str]:
 
 def _oldest_first(path: Path) -> tuple[int, str]:
     return (-_newest_first(path)[0], path.name)
+
+
+def _numbers_first(path: Path) -> tuple[bool, int, str]:
+    number, name = _oldest_first(path)
+    return (number == 0, number, name)
 
 
 def _one(header: Header, key: str) -> str:

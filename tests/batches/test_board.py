@@ -22,6 +22,7 @@ from orchestrator.batches.nights import (
     TurnsSent,
 )
 from orchestrator.batches.views import NightView
+from orchestrator.cli.nightshow import COLUMNS, SPARE
 from orchestrator.events import Notice, ToolOutput, ToolStarted, Waiting
 from orchestrator.sinks.table import LiveTable
 from tests.batches.nights_of import BEGAN, HOSTILE, REPO, a_night, a_plan
@@ -71,7 +72,7 @@ def test_a_turn_that_waits_in_a_batch_says_so() -> None:
     begun(board, "2")
     board.view.apply(TurnsGathered(1, ("a",), ("1-run",), BEGAN))
     assert [row.lane for row in board.rows(BEGAN)] == ["batch", "now"]
-    assert "1 turns in batches" in board.totals(BEGAN)
+    assert "1 turn in batches" in board.totals(BEGAN)
     board.view.apply(TurnsSent(1, "msgbatch_1", BEGAN))
     board.view.apply(TurnsReadBack(1, 1, 0, BEGAN))
     assert [row.lane for row in board.rows(BEGAN)] == ["now", "now"]
@@ -166,6 +167,31 @@ def test_the_table_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> N
     assert "1 done" in text
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", text)
     assert re.search(r"\x1b\[[0-9;]*3[0-9]m|\x1b\[1m", drawn(colour=True, rows=2))
+
+
+@pytest.mark.parametrize(
+    ("width", "left"),
+    [
+        (80, "issue agent turn last event age dollars lane"),
+        (50, "issue agent turn last event dollars"),
+        (44, "issue agent last event dollars"),
+        (40, "issue last event dollars"),
+        (14, "issue dollars"),
+    ],
+)
+def test_a_narrow_terminal_goes_without_columns(
+    monkeypatch: pytest.MonkeyPatch, width: int, left: str
+) -> None:
+    """Issue and money are whole to the last; what matters less is left out before."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", "24")
+    stream = Terminal()
+    with LiveTable(stream, colour=False, columns=COLUMNS, spare=SPARE) as table:
+        row = ("17", "backend-engineer", "12", "Bash pytest -q tests", "3 s", "$0.0412", "batch")
+        table.draw([row], done=1, total=4, totals="")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert " ".join(text.split("17")[0].split()) == left
+    assert "$0.0412" in text
 
 
 def test_more_rows_than_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ import anyio
 import pytest
 from anthropic.types.messages import MessageBatchIndividualResponse
 
-from orchestrator.batches.lane import Lane, LanePace
+from orchestrator.batches.lane import Lane
 from orchestrator.batches.nights import Night, NightEvent, Wanted
+from orchestrator.batches.posting import LanePace
 from orchestrator.batches.views import NightView
 from orchestrator.errors import MalformedReply, ModelError, ModelRefused
 from orchestrator.messagebatches import BatchItem, BatchStanding
@@ -18,7 +19,7 @@ from orchestrator.models.anthropic_batches import AnthropicBatches
 from orchestrator.records import ModelReply
 from orchestrator.testing import ScriptedModel
 from orchestrator.transcript import encode_message
-from tests.batch_server import BatchServer, serve_batches
+from tests.batch_server import BatchServer, Refusal, serve_batches
 from tests.builders import a_request, a_text
 from tests.contracts.test_model_client_llmock import llmock
 from tests.model_clients import KEY
@@ -184,6 +185,23 @@ async def test_a_service_that_is_down_may_be_asked_again() -> None:
         await batches.aclose()
     assert caught.value.retryable
     assert KEY not in str(caught.value)
+
+
+async def test_no_answer_of_a_batch_holds_the_key(own: BatchServer) -> None:
+    """What a service repeats of what it was sent is in no error."""
+    own.fates = {"a": f"no such key: {KEY}"}
+    own.refuses = [Refusal(401, f"bad key {KEY}")]
+    batches = AnthropicBatches(key=KEY, base_url=own.url)
+    try:
+        with pytest.raises(ModelError) as caught:
+            await batches.send([an_item("a", "a")])
+        sent = await batches.send([an_item("a", "a")])
+        own.end(sent.batch)
+        (answer,) = await batches.answers(sent.batch)
+    finally:
+        await batches.aclose()
+    assert "bad key (the key)" in str(caught.value)
+    assert answer.error == "invalid_request_error: no such key: (the key)"
 
 
 async def test_an_id_that_would_lead_elsewhere_is_refused(own: BatchServer) -> None:

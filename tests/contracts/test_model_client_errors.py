@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from orchestrator.errors import MalformedReply, ModelError, ModelOverloaded, ModelRefused, TooLong
 from tests.builders import a_request
-from tests.model_clients import CLIENTS, a_client, answered
+from tests.model_clients import CLIENTS, KEY, a_client, answered
 from tests.sse_server import Play, event, refusal, serving, start, stop, text
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.parametrize("kind", sorted(CLIENTS))]
@@ -112,6 +113,35 @@ async def test_what_the_service_said_is_passed_on(kind: str) -> None:
     assert len(str(long)) < 1000
 
 
+ECHO = {
+    "refusal": refusal(401, "authentication_error", f"no such key: {KEY}"),
+    "at the cut": refusal(401, "authentication_error", f"{'x' * 470}{KEY}"),
+    "in escapes": Play(
+        [
+            json.dumps({"error": {"type": "x_error", "message": KEY}})
+            .replace("-", "\\u002d")
+            .encode()
+        ],
+        status=400,
+    ),
+    "page": Play([f"<pre>Authorization: Bearer {KEY}</pre>".encode()], status=502),
+    "words": Play([json.dumps({"sent": KEY}).encode()], status=500),
+    "event": Play([HALF, event("error", error={"type": "x_error", "message": f"{KEY}?"})]),
+    "event's kind": Play([HALF, event("error", error={"type": KEY, "message": "?"})]),
+    "first event": Play([event("error", error={"type": "x_error", "message": "x" * 480 + KEY})]),
+}
+"""What a gateway may repeat, where."""
+
+
+@pytest.mark.parametrize("play", ECHO.values(), ids=ECHO)
+async def test_no_error_holds_the_key(kind: str, play: Play) -> None:
+    """A service or a gateway that repeats what it was sent does not bring it into logs."""
+    error = await failed(kind, play)
+    said = f"{error}{error!r}{error.hint}"
+    assert KEY[:8] not in said
+    assert len(said) < 1500
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -192,7 +222,7 @@ async def test_without_its_last_event_a_reply_is_not_whole(kind: str) -> None:
 async def test_a_stream_that_falls_silent_is_given_up(kind: str, begun: bool) -> None:
     """A service that sends nothing for too long is left, and may be asked again."""
     play = Play([HALF] if begun else [], end="stalled")
-    error = await failed(kind, play, silence_s=0.2)
+    error = await failed(kind, play, silence_s=1.0 if begun else 0.2)
     assert facts(error) == {**PASSING, "started": begun}
 
 

@@ -103,7 +103,9 @@ async def test_silence_is_bounded() -> None:
         stage.server.faults.append(Fault("silent", times=9))
         with pytest.raises(Unanswered, match="did not answer GET /x in time"):
             await stage.project.forge.get("/x")
-        assert stage.server.count("GET") == 2
+        assert stage.clock.slept == [1.0]
+        # On a busy machine an attempt may be over before the server has read its request.
+        assert stage.server.count("GET") <= 2
 
 
 @pytest.mark.parametrize("kind", ["lost", "cut"])

@@ -161,6 +161,7 @@ class Work:
     shown: list[Signal] = field(default_factory=list)
     turns: int | None = 400
     session: Session | None = None
+    patience: Patience = field(default_factory=lambda: Patience(retries=0))
 
     async def run(self) -> Ending:
         """Go on to the end."""
@@ -223,7 +224,7 @@ class Work:
             emit=emit,
             show=self.shown.append,
             cache=cache,
-            patience=Patience(retries=0),
+            patience=self.patience,
             dice=random.Random(1),
         )
 

@@ -126,7 +126,7 @@ def test_what_is_reserved_counts_on_every_level_until_it_is_settled() -> None:
     [
         (Limits(usd=1.0), "the limit of $1 for all runs together"),
         (Limits(tokens=10), "the limit of 10 tokens for all runs together"),
-        (Limits(turns=1), "the limit of 1 turns for all runs together"),
+        (Limits(turns=1), "the limit of 1 turn for all runs together"),
         (Limits(wall_s=60), "the limit of 1 minutes for all runs together"),
         (Limits(usd=2.0, tokens=20, turns=2, wall_s=61), ""),
     ],

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.assembly.changegates import gates_of_changes
+from orchestrator.judgesettings import GateSettings, SizeSettings
 from orchestrator.ports import Gate
-from orchestrator.settings import GateSettings, SizeSettings
 from tests.orchestrator.diffs import Files, Work
 
 BASE: Files = {

@@ -36,15 +36,20 @@ async def asked(checking: Checking, proof: Proof, heard: list[str]) -> None:
 
 @pytest.mark.asyncio
 async def test_who_asks_meanwhile_hears_the_same() -> None:
-    """Ten runs that begin together prove the walls once; the next one asks anew."""
-    checking, proof, heard = Checking(), Proof("proved", "again"), list[str]()
+    """Ten runs that begin together prove the walls once; who comes a second later asks anew."""
+    now = 100.0
+    checking = Checking(clock=lambda: now)
+    proof, heard = Proof("proved", "again"), list[str]()
     async with anyio.create_task_group() as tasks:
         for _ in range(10):
             tasks.start_soon(asked, checking, proof, heard)
         await anyio.wait_all_tasks_blocked()
         proof.go_on.set()
     assert heard == ["proved"] * 10
+    now = 100.9
+    assert await checking.once(proof) == "proved"
     assert proof.begun == 1
+    now = 101.0
     assert await checking.once(proof) == "again"
 
 

@@ -127,7 +127,7 @@ def part(data: bytes, *, more: bool = False) -> dict[str, Any]:
 async def test_one_part_is_a_pack(given: Given) -> None:
     """What is small comes with the first answer, from the server that committed it."""
     assert (await given.collect(part(given.pack))).commit == given.head
-    assert given.asked() == ["commit", "snapshot", "pack"]
+    assert given.asked() == ["commit", "pack"]
 
 
 async def test_parts_are_put_together(given: Given) -> None:
@@ -145,7 +145,7 @@ async def test_parts_are_put_together(given: Given) -> None:
 async def test_where_nothing_has_changed_no_pack_is_asked_for(given: Given) -> None:
     """The base comes out as it is."""
     assert (await given.collect("die", head=given.base)).commit == given.base
-    assert given.asked() == ["commit", "snapshot"]
+    assert given.asked() == ["commit"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ async def test_a_head_that_is_no_id_is_asked_for_no_pack(given: Given, head: str
     """What is named as the head is looked at before it goes anywhere."""
     with pytest.raises(WorkspaceError, match="names no commit"):
         await given.collect(part(given.pack), head=head or " ")
-    assert given.asked() == ["commit", "snapshot"]
+    assert given.asked() == ["commit"]
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ async def test_a_pack_without_an_end_stops_at_its_limit(given: Given) -> None:
     with pytest.raises(WorkspaceError, match="larger than 2 MB") as refused:
         await given.collect({"bytes": FULL, "more": True}, limit=2 << 20)
     assert "workspace.pack_limit_mb" in str(refused.value.hint)
-    assert given.asked() == ["commit", "snapshot", "pack", "packed", "packed"]
+    assert given.asked() == ["commit", "pack", "packed", "packed"]
 
 
 async def test_a_server_that_dies_between_parts_brings_nothing_out(given: Given) -> None:
     """Half of a pack is none: another server is asked for all of it, once."""
     with pytest.raises(WorkspaceError, match="the tool server ended"):
         await given.collect({"bytes": FULL, "more": True}, "die", limit=2 << 20)
-    assert given.asked() == ["commit", "snapshot", *["pack", "packed"] * 2]
+    assert given.asked() == ["commit", *["pack", "packed"] * 2]
 
 
 @pytest.mark.parametrize("first", ["die", {"error": "too many open files"}, {"data": "?"}])
@@ -211,7 +211,7 @@ async def test_another_server_may_pack_what_one_cannot(given: Given, first: Any)
     """A server whose limits an agent has lowered is replaced, and the work comes out."""
     work = await given.collect(part(given.pack), first=[first])
     assert work.commit == given.head
-    assert given.asked() == ["commit", "snapshot", "pack", "pack"]
+    assert given.asked() == ["commit", "pack", "pack"]
 
 
 async def test_a_silent_server_is_given_up(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ import pytest
 from orchestrator import config
 from orchestrator.config import load
 from orchestrator.errors import ConfigError
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.records import Limits
-from orchestrator.settings import Config, GateWaiver
+from orchestrator.settings import Config
 from tests.builders import write_files
 
 PROJECT = Path(__file__).parents[2]
@@ -222,6 +223,34 @@ def test_the_users_own_levels_may_loosen(tmp_path: Path) -> None:
     assert (found.limits.usd, found.sandbox.backend) == (50.0, "none")
     with pytest.raises(ConfigError, match="no such file"):
         load(user=None, repository=None, explicit=tmp_path / "absent.yaml")
+
+
+def test_a_named_file_that_is_none_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """A folder, a pipe or a device is there: it is told that it is no file."""
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in (
+        (tmp_path, "a folder"),
+        (tmp_path / "pipe", "a device or a pipe"),
+        (Path(os.devnull), "a device or a pipe"),
+    ):
+        with pytest.raises(ConfigError, match=f"{path} is {what}, not a file"):
+            load(user=None, repository=None, explicit=path)
+        with pytest.raises(ConfigError, match=f"{path} is {what}, not a file"):
+            config.routing_file(path)
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """The refusal says which file it is, and what to do; whoever's settings they are."""
+    closed = tmp_path / "config.yaml"
+    closed.symlink_to("/proc/self/mem")  # a file that nobody can read, not even root
+    for user, repository, explicit in (
+        (closed, None, None),
+        (None, tmp_path, None),
+        (None, None, closed),
+    ):
+        with pytest.raises(ConfigError, match=r"config\.yaml cannot be read: .+") as caught:
+            load(user=user, repository=repository, explicit=explicit)
+        assert "readable" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["model: [not ours]\n", "# orchestrate: 1\nname: x\n", "a: {"])

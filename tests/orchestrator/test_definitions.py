@@ -212,6 +212,21 @@ def test_markdown_files_are_found_at_every_depth(tmp_path: Path) -> None:
     assert files_below(tmp_path / "nowhere") == {}
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """The refusal says which file it is; where others' files are looked at, it is left out."""
+    closed = tmp_path / "closed.md"
+    closed.symlink_to("/proc/self/mem")  # a file that nobody can read, not even root
+    write_files(tmp_path, {"open.md": "A"})
+    with pytest.raises(DefinitionError, match=r"closed\.md cannot be read: .+") as caught:
+        files_below(tmp_path)
+    assert caught.value.hint
+    unread: list[str] = []
+    files = files_below(tmp_path, unread)
+    assert list(files.values()) == [b"A"]
+    found = roster([Source("user, ~/.claude", files, strict=False, notices=tuple(unread))])
+    assert [str(closed) in one for one in found.notices] == [True]
+
+
 def test_a_folder_full_of_markdown_is_refused(tmp_path: Path) -> None:
     """More files than any set of agents has are refused rather than read."""
     for number in range(folder.MOST_FILES + 1):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from orchestrator.delivery import deliver_branch, gate_line, render_report
-from orchestrator.errors import WorkspaceError
+from orchestrator.errors import DeliveryRefused, WorkspaceError
 from orchestrator.events import BranchIntended, BranchSet, Event
 from orchestrator.records import DiffStat, Usage
 from orchestrator.repository import Repository, locate
@@ -34,7 +35,7 @@ class Given:
 
     async def deliver(self) -> None:
         """Deliver the commit."""
-        await deliver_branch(self.repository, BRANCH, self.work, self.emit)
+        self.events.append(await deliver_branch(self.repository, BRANCH, self.work, self.emit))
 
     def state(self) -> str:
         """Return all refs, what is checked out, and the status."""
@@ -94,6 +95,20 @@ async def test_a_branch_that_became_something_else_is_refused(given: Given) -> N
         await given.deliver()
     assert given.work in caught.value.hint
     assert given.state() == before
+    assert given.events == []
+
+
+@pytest.mark.asyncio
+async def test_a_branch_that_was_set_and_built_upon_is_delivered(given: Given) -> None:
+    """A kill right after the branch was set, and somebody's commit on it since: nothing is lost."""
+    git(given.path, "branch", BRANCH, given.work)
+    git(given.path, "switch", "--quiet", BRANCH)
+    on_top = a_commit(given.path, {"b.py": "2\n"}, "Someone else's")
+    with pytest.raises(DeliveryRefused, match="something else"):
+        await given.deliver()
+    done = await deliver_branch(given.repository, BRANCH, given.work, given.emit, intended=True)
+    assert done == BranchSet(BRANCH, given.work)
+    assert git(given.path, "rev-parse", BRANCH) == on_top
     assert given.events == []
 
 
@@ -160,6 +175,14 @@ def test_a_report_of_a_failure_says_what_to_do() -> None:
     assert "What to do: look" in report
     assert "no model was asked" in report
     assert f"{'`' * 8}\n```\nassert 1 == 2\n{'`' * 8}" in report
+
+
+def test_a_report_can_be_shown_on_a_terminal() -> None:
+    """What a terminal would act on is left out, whoever said it."""
+    issue = dataclasses.replace(an_issue(), title="Tot\x1b[31mals\x07 \u202eare wrong")
+    report = render_report(issue, an_outcome(error="it said \x1b]0;x\x07", notes=("a\x1bb",)))
+    assert report.splitlines()[0] == "# Issue 7: Tot[31mals are wrong"
+    assert not {"\x1b", "\x07", "\u202e"} & set(report)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.gates.documented import DocsGate
 from orchestrator.gates.publicnames import public_names
 from orchestrator.gates.pysource import parsed
-from orchestrator.settings import GateWaiver
+from orchestrator.judgesettings import GateWaiver
 from tests.orchestrator.diffs import Files, judged, places
 
 GATE = DocsGate()

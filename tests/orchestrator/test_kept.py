@@ -14,7 +14,7 @@ from orchestrator.gates.comments import python_code
 from orchestrator.gates.kept import KeptChecksGate
 from orchestrator.gates.lenience import skip_in, suppressions
 from orchestrator.gates.pysource import parsed
-from orchestrator.settings import GateWaiver
+from orchestrator.judgesettings import GateWaiver
 from tests.orchestrator.diffs import Files, judged, places
 
 GATE = KeptChecksGate()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from orchestrator.batches.lane import Lane, LanePace, digest_of
+from orchestrator.batches.lane import Lane, digest_of
 from orchestrator.batches.nights import (
     Night,
     NightEvent,
@@ -21,6 +23,7 @@ from orchestrator.batches.nights import (
     TurnsSent,
     Wanted,
 )
+from orchestrator.batches.posting import LanePace
 from orchestrator.batches.views import NightView
 from orchestrator.models.anthropic_batches import AnthropicBatches
 from orchestrator.records import ModelReply, ModelRequest
@@ -290,6 +293,48 @@ async def test_an_answer_that_got_lost_on_the_way_is_not_asked_for_again(
     assert len(service.batches) == 1
 
 
+async def test_what_was_paid_for_is_read_however_long_it_takes(service: BatchServer) -> None:
+    """A service that does not hand its results out for a while is not asked for new ones."""
+    service.unread = [Refusal(529, "overloaded_error"), Refusal(500, "api_error")] * 6
+    process = Process(a_view())
+    async with running(service, process) as lane:
+        assert await ask(lane, process, "r", "x") == "heard x"
+    assert not service.unread
+    assert len(service.asked) == 1
+    assert process.view.turns[1].succeeded == 1
+
+
+async def test_results_that_are_gone_are_asked_for_anew(service: BatchServer) -> None:
+    """What the service will never hand out, or not in a long time, is made again."""
+    process = Process(a_view())
+    service.unread = [Refusal(404, "not_found_error")]
+    async with running(service, process) as lane:
+        assert await ask(lane, process, "r", "x") == "heard x"
+        service.unread = [Refusal(529, "overloaded_error")] * 4
+    async with running(service, process, replace(PACE, bears_s=0.02)) as lane:
+        assert await ask(lane, process, "r", "y") == "heard y"
+    assert [one.failed for one in process.view.turns.values()][:3] == [1, 0, 1]
+    assert len(service.batches) >= 4
+
+
+async def test_nothing_is_sent_anew_while_nobody_tells_whether_it_was_taken(
+    service: BatchServer,
+) -> None:
+    """A batch whose answer broke off is looked for until the service lists what it has."""
+    process = Process(a_view())
+
+    def breaks(_: Batch) -> None:
+        service.after_send = lambda _: None
+        service.unlisted = [Refusal(500, "api_error")] * 9
+        raise ConnectionResetError
+
+    service.after_send = breaks
+    async with running(service, process) as lane:
+        assert await ask(lane, process, "r", "x") == "heard x"
+    assert not service.unlisted
+    assert len(service.batches) == 1
+
+
 async def test_a_closed_lane_sends_nothing_more(service: BatchServer) -> None:
     """What waits to be gathered when the lane is closed is asked for in the usual way."""
     process = Process(a_view(), live=9, usual=ScriptedModel([says("now"), says("too")]))
@@ -327,6 +372,33 @@ async def test_a_lane_that_is_called_off_changes_for_what_is_under_way(
         await until(lambda: "TurnsSent" in kinds(process))
         await lane.call_off()
         await until(lambda: found == ["now"])
+
+
+async def test_what_is_being_sent_while_the_lane_is_called_off_is_called_off(
+    service: BatchServer,
+) -> None:
+    """Its run changes lane as the others do, and does not wait for a batch of hours."""
+    service.ends_at = None
+    service.cancels = True
+    process = Process(a_view(), usual=ScriptedModel([says("the usual way")]))
+    is_there, go_on = threading.Event(), threading.Event()
+
+    def held(_: Batch) -> None:
+        is_there.set()
+        go_on.wait(20)
+
+    service.after_send = held
+    async with running(service, process) as lane, anyio.create_task_group() as tasks:
+        found: list[str] = []
+
+        async def asking() -> None:
+            found.append(await ask(lane, process, "r", "x"))
+
+        tasks.start_soon(asking)
+        await anyio.to_thread.run_sync(is_there.wait, 20)
+        await lane.call_off()
+        go_on.set()
+    assert found == ["the usual way"]
 
 
 async def test_a_run_that_is_stopped_while_it_waits_is_not_sent(service: BatchServer) -> None:

@@ -174,7 +174,7 @@ def test_the_account_adds_up(replies: list[tuple[int, int]]) -> None:
     ("limits", "said"),
     [
         ({"turns": 2}, ""),
-        ({"turns": 1}, "the limit of 1 turns"),
+        ({"turns": 1}, "the limit of 1 turn"),
         ({"usd": 4.5}, ""),
         ({"usd": 4.0}, "the limit of $4"),
         ({"wall_s": 601, "elapsed": 600}, ""),

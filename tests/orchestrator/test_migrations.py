@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.gates.migrations import MigrationsGate
 from orchestrator.gates.revisions import alembic_revision, django_revision, last_ones
 from orchestrator.gates.schemas import schema
-from orchestrator.settings import GateWaiver
+from orchestrator.judgesettings import GateWaiver
 from tests.orchestrator.diffs import Files, judged, places
 
 GATE = MigrationsGate()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.gates.protected import ProtectedPathsGate, leads_out
-from orchestrator.settings import GateWaiver
+from orchestrator.judgesettings import GateWaiver
 from tests.builders import a_repository, git
 from tests.orchestrator.diffs import Files, Work, judged, places
 

@@ -54,6 +54,33 @@ def test_a_bare_repository_has_no_checkout(repo: Path, tmp_path: Path) -> None:
     assert not found.is_dirty()
 
 
+@pytest.mark.parametrize("name", ["repo\nx", "repo\n", "\n"])
+@pytest.mark.parametrize("below", ["", "src", ".git", ".git/refs"])
+def test_a_path_with_a_line_break_is_no_other_path(tmp_path: Path, name: str, below: str) -> None:
+    """A repository is refused rather than taken for the one whose path is the first line."""
+    a_repository(tmp_path / "repo")
+    found = a_repository(tmp_path / name / "inner" if name == "\n" else tmp_path / name)
+    (found / "src").mkdir()
+    with pytest.raises(RepositoryRefused, match="path has a line break"):
+        locate(found / below)
+
+
+def test_a_bare_repository_with_a_line_break_in_its_path(repo: Path, tmp_path: Path) -> None:
+    """A git directory is looked at as a checkout is."""
+    git(repo, "clone", "--quiet", "--bare", str(repo), str(tmp_path / "a\nb.git"))
+    for below in ("", "refs"):
+        with pytest.raises(RepositoryRefused, match="path has a line break"):
+            locate(tmp_path / "a\nb.git" / below)
+
+
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r", " "])
+def test_other_characters_do_not_end_a_path(tmp_path: Path, odd: str) -> None:
+    """Only a line break ends a line of git's; whatever else there is, the path is whole."""
+    found = a_repository(tmp_path / f"a{odd}b")
+    assert locate(found).top == found
+    assert locate(found).located.common == found / ".git"
+
+
 def test_a_symbolic_link_does_not_make_another_repository(repo: Path, tmp_path: Path) -> None:
     """A repository is known by the real path of its git directory."""
     (tmp_path / "link").symlink_to(repo)

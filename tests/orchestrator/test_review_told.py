@@ -17,7 +17,7 @@ from orchestrator.events import BaseMerged, Event, GateJudged, Reviewed
 from orchestrator.limits import Ledger
 from orchestrator.prices import with_cache_rates
 from orchestrator.records import SEVERITIES, Finding, Limits, Review, Usage
-from orchestrator.review import at_least
+from orchestrator.reviewfindings import at_least
 from orchestrator.sinks.log import LogSink
 from orchestrator.sinks.terminal import TerminalSink
 from orchestrator.stages import Evidence

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.gates.credentials import in_line, is_secret_file, masked
 from orchestrator.gates.secrets import SecretsGate
+from orchestrator.judgesettings import GateWaiver
 from orchestrator.records import SECRETS_GATE
-from orchestrator.settings import GateWaiver
 from tests.builders import git
 from tests.orchestrator.diffs import Files, Work, judged, places
 

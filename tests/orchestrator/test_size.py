@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.gates.size import SizeGate
-from orchestrator.settings import GateWaiver, SizeSettings
+from orchestrator.judgesettings import GateWaiver, SizeSettings
 from tests.orchestrator.diffs import Files, judged, places
 
 GATE = SizeGate(SizeSettings(lines=10, files=3, binary_kb=1, not_counted=("recorded/**",)))

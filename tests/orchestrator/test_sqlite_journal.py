@@ -77,6 +77,29 @@ async def test_every_commit_is_on_disk(opened: Opener, path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_run_begins_with_its_first_events_or_not_at_all(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No kill leaves a run behind that never began: both are in one transaction."""
+    store = opened()
+    started = RunStarted(a_run(), a_definition())
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("orchestrator.journals.sqlite._append", full)
+        with pytest.raises(JournalError, match="full"):
+            await store.begin(a_run(), started)
+    assert await store.rows() == []
+    journal = await store.begin(a_run(), started)
+    assert await journal.events() == [started]
+    with pytest.raises(ConfigError):
+        await store.begin(a_run(run_id="7-other"), started)
+    assert [row.run for row in await store.rows()] == [a_run().run_id]
+
+
+@pytest.mark.asyncio
 async def test_an_issue_has_one_unfinished_run(opened: Opener) -> None:
     """A second run of an issue begins only when the first is over; parked is not over."""
     store = opened()

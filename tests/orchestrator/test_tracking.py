@@ -66,6 +66,17 @@ def test_origin_names_the_project(origin: str, tmp_path: Path) -> None:
     assert host_of(repository, settings("github"), TOKENS) is not None
 
 
+@pytest.mark.parametrize("folder", ["..", "/etc", "a/../..", "away", "away/deep"])
+def test_a_folder_of_issues_lies_in_the_repository(folder: str, tmp_path: Path) -> None:
+    """Neither a path nor a link leads to files of the user's."""
+    repository = a_repository(tmp_path / "shop")
+    (tmp_path / "shop" / "away").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="lies outside the repository"):
+        tracker_of(repository, settings("markdown", folder=folder), TOKENS)
+    (tmp_path / "shop" / "issues").mkdir()
+    assert tracker_of(repository, settings("markdown", folder="issues"), TOKENS) is not None
+
+
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 def test_a_repository_cannot_name_somebody_elses_project(kind: str, tmp_path: Path) -> None:
     """The credential is the user's: another project than origin's needs the user's word."""

@@ -12,7 +12,7 @@ from orchestrator.gates.comments import SYNTAXES, comments, without_comments
 from orchestrator.gates.pysource import parsed, source_of
 from orchestrator.gates.stubs import stubs
 from orchestrator.gates.unfinished import UnfinishedGate
-from orchestrator.settings import GateWaiver
+from orchestrator.judgesettings import GateWaiver
 from tests.orchestrator.diffs import Files, judged, places
 
 GATE = UnfinishedGate()

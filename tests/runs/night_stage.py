@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.assembly.nights import Nights
-from orchestrator.batches.lane import LanePace
 from orchestrator.batches.nights import Expected, Night, Planned, Site, Wanted
+from orchestrator.batches.posting import LanePace
 from orchestrator.batches.shift import Shift, ShiftPace
 from orchestrator.batches.views import NightView
 from orchestrator.records import Limits

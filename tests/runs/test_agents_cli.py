@@ -243,7 +243,7 @@ def test_a_name_that_is_not_utf_8(agents: Agents, tmp_path: Path) -> None:
     (row,) = agents.check(folder)
     assert os.fsencode(row["path"]) == os.fsencode(folder) + b"/caf\xe9.md"
     done = agents.run("check", folder)
-    assert (done.returncode, "1 files: 1 ok" in done.stdout) == (0, True)
+    assert (done.returncode, "1 file: 1 ok" in done.stdout) == (0, True)
 
 
 def test_a_folder_without_files(agents: Agents, tmp_path: Path) -> None:

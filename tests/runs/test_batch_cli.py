@@ -7,17 +7,20 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.cli.night import exit_code
 from tests.batch_server import Answer, BatchServer, Refusal, serve_batches
+from tests.batches.nights_of import a_report
 from tests.batches.test_onend import a_hook
 from tests.runs.conftest import CommandLine, git
 
@@ -147,6 +150,34 @@ def test_some_not_done_is_one(night: CommandLine, wishes: Wishes) -> None:
     assert told["outcome"].startswith("not done: ")
     assert any(gate["state"] == "failed" for gate in told["gates"])
     assert len(branches(night)) == 2
+
+
+def test_a_machine_without_walls_begins_no_night(night: CommandLine, wishes: Wishes) -> None:
+    """What is missing on the machine is told at once with a 5; no batch is recorded."""
+    place = Path(night.environment["HOME"]) / ".config" / "orchestrate" / "config.yaml"
+    place.write_text(f"{SETTINGS}sandbox: {{image: debian, engine: podman}}\n", encoding="utf-8")
+    git_only = night.repo.parent / "git-only"
+    git_only.mkdir()
+    (git_only / "git").symlink_to(shutil.which("git") or "git")
+    night.environment["PATH"] = str(git_only)
+    done = night.run(*ALL, "--sandbox", "container")
+    assert done.returncode == 5, done.stderr
+    assert "orchestrate: podman is not installed" in done.stderr
+    assert "there is no batch yet" in night.run("batch", "report").stderr
+    assert wishes.asked == []
+
+
+@pytest.mark.parametrize(
+    ("others", "code"), [((), 5), (("done",), 1), (("parked",), 1), (("not_done",), 1)]
+)
+def test_nothing_but_faults_of_the_machine_are_five(others: tuple[str, ...], code: int) -> None:
+    """A night whose every issue failed by the machine or the service ends as one run of it would."""
+    wanted = {"infrastructure", *others}
+    found = a_report(10)
+    issues = tuple(one for one in found.issues if one.fate in wanted)
+    found = replace(found, issues=issues, hit_ceiling=False, stopped_by="")
+    assert exit_code(found, was_stopped=False) == code
+    assert exit_code(found, was_stopped=True) == 130
 
 
 def test_what_cannot_be_begun_is_passed_over_and_told(night: CommandLine) -> None:

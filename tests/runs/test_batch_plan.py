@@ -79,13 +79,22 @@ def test_the_forecast_learns_from_runs_and_the_ceiling_leaves_out(
         an_issue(shop, key, "A cart of exactly 100 gets no discount in the business rule.")
     done = orchestrate.run("batch", "--issues", "1-3", "--dry-run", "--limit-usd", "0.4")
     assert "1              not planned: it is done already: run 1-" in done.stdout
-    assert "learnt from 1 runs" in done.stdout
+    assert "learnt from 1 run\n" in done.stdout
     assert "left out: the ceiling is not expected to reach for it" in done.stdout
     assert "not expected to be begun: 1 for the ceiling" in done.stdout
     assert "does not fit the ceiling of $0.40: all that can be begun take $0." in done.stdout
     late = orchestrate.run("batch", "--issues", "2", "--dry-run", "--until", "+1m").stdout
     assert "not expected to be begun: 1 for the end" in late
     assert "left out: it is not expected to end before the night does" in late
+
+
+def test_an_interrupted_run_teaches_nothing(orchestrate: CommandLine) -> None:
+    """What a parked run has cost so far is no forecast; once it is done, it is."""
+    plan = ("batch", "--issues", "1", "--dry-run")
+    before = orchestrate.run(*plan).stdout
+    assert orchestrate.run("issue", "1", "--limit-turns", "1").returncode == 4
+    assert orchestrate.run(*plan).stdout == before
+    assert "no run of the past is known" in before
 
 
 def test_issues_that_are_not_there_are_no_success(orchestrate: CommandLine) -> None:
@@ -97,6 +106,27 @@ def test_issues_that_are_not_there_are_no_success(orchestrate: CommandLine) -> N
     assert orchestrate.run("batch", "--label", "nobody-has-it").returncode == 0
 
 
+def test_a_broken_issue_is_told_and_stops_no_other(orchestrate: CommandLine, shop: Path) -> None:
+    """What cannot be read or names nobody is not planned, with the reason; the others are."""
+    an_issue(shop, "2", labels="[ready]")
+    an_issue(shop, "3", labels="[ready]", assignee="backend-enginer")
+    (shop / "issues" / "4-broken.md").write_text("---\nlabels: [ready\n---\nText.\n")
+    (shop / "issues" / "5-latin.md").write_bytes(
+        b"---\ntitle: caf\xe9\nlabels: [ready]\n---\nText.\n"
+    )
+    for meant in (("--label", "ready"), ("--issues", "2-5")):
+        done = orchestrate.run("batch", *meant, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert "1 of 1 issue" in done.stdout
+        told = [one for one in done.stdout.splitlines() if "not planned: " in one]
+        assert [one.partition(" ")[0] for one in sorted(told)] == ["3", "4", "5"]
+        assert "there is no agent 'backend-enginer'" in done.stdout
+        assert "4-broken.md" in done.stdout and "5-latin.md" in done.stdout
+    nobody = orchestrate.run("batch", "--issues", "3-5", "--dry-run")
+    assert nobody.returncode == 2
+    assert "3              not planned: there is no agent" in nobody.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -104,6 +134,10 @@ def test_issues_that_are_not_there_are_no_success(orchestrate: CommandLine) -> N
         (("--issues", "9-4"), "runs backwards"),
         (("--issues", "1", "--agent", "bakend-engineer"), "backend-engineer"),
         (("--issues", "1", "--until", "25:00"), "no time of day"),
+        (("--issues", "1", "--until", ""), "'--until': it is empty"),
+        (("--issues", ""), "'--issues': it is empty"),
+        (("--label", "ready", "--label", ""), "'--label': it is empty"),
+        (("--issues", "1", "--agents", ""), "'--agents': it is empty"),
         (("--issues", "1", "--lane", "fast"), "fast"),
         (("--issues", "1", "--parallel", "0"), "parallel"),
         (("--issues", "1", "--model", "nobody"), "unknown model"),

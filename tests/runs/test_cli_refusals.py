@@ -46,6 +46,51 @@ def test_a_key_that_no_header_can_hold_is_not_repeated(
     assert orchestrate.events() == []
 
 
+@pytest.mark.parametrize("client", ["messages", "anthropic_sdk"])
+@pytest.mark.parametrize("url", ["localhost:8787", "ftp://x", "http://x:99999", "http://[::1"])
+def test_an_address_that_is_none(
+    orchestrate: CommandLine, tmp_path: Path, client: str, url: str
+) -> None:
+    """A mangled address is refused before anything is begun, as a mangled key is."""
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"model: {{client: {client}}}\n", encoding="utf-8")
+    arguments = ("issue", "1", "--new", "--config", str(config))
+    said = refused(orchestrate.run(*arguments, ANTHROPIC_BASE_URL=url), 2)
+    assert "ANTHROPIC_BASE_URL is not an address" in said
+    assert orchestrate.events() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "environment"),
+    [
+        ((), {"ANTHROPIC_API_KEY": ""}),
+        ((), {"ANTHROPIC_BASE_URL": "localhost:8787"}),
+        (("--model", "gpt"), {}),
+        (("--agent", "nobody"), {}),
+        (("--sandbox", "container"), {}),
+    ],
+)
+def test_an_unfinished_run_is_not_given_up_for_one_that_cannot_be_begun(
+    orchestrate: CommandLine, wrong: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    """With ``--new`` what is wrong is told while the old run can still be gone on with."""
+    assert orchestrate.run("issue", "1", "--limit-turns", "1").returncode == 4
+    refused(orchestrate.run("issue", "1", "--new", *wrong, **environment), 2)
+    shown = orchestrate.run("runs", "list").stdout
+    assert "parked" in shown and "abandoned" not in shown
+    again = orchestrate.run("issue", "1", "--new", "--limit-turns", "1")
+    assert again.returncode == 4
+    assert "abandoned" in orchestrate.run("runs", "list").stdout
+
+
+def test_a_proxy_that_is_none(orchestrate: CommandLine) -> None:
+    """So is the address of a proxy, where one would be used."""
+    proxied = {"ANTHROPIC_BASE_URL": "https://service.example", "HTTPS_PROXY": "ftp://x"}
+    said = refused(orchestrate.run("issue", "1", **proxied), 2)
+    assert "HTTPS_PROXY is not an address" in said
+    assert orchestrate.events() == []
+
+
 def test_no_home_directory(orchestrate: CommandLine) -> None:
     """A user whose home nobody knows is told how to name a place, and can name one."""
     if os.getuid() != 0:
@@ -93,6 +138,38 @@ def test_wrong_usage(
 
 
 @pytest.mark.parametrize(
+    ("closed", "command"),
+    [
+        ("agents/mine.md", ("issue", "1")),
+        ("agents/mine.md", ("route", "1")),
+        ("agents/mine.md", ("agents", "list")),
+        ("config.yaml", ("issue", "1")),
+        ("config.yaml", ("route", "1")),
+    ],
+)
+def test_a_file_of_the_users_that_cannot_be_read(
+    orchestrate: CommandLine, closed: str, command: tuple[str, ...]
+) -> None:
+    """The file is named, with what to do, and it is the user's to mend."""
+    path = Path(orchestrate.environment["HOME"], ".config", "orchestrate", closed)
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/proc/self/mem")  # not even root can read it
+    state = ("--state", str(orchestrate.state)) if command[0] == "issue" else ()
+    done = subprocess.run(
+        [str(ORCHESTRATE), *command, *state],
+        cwd=orchestrate.repo,
+        env=orchestrate.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = refused(done, 2)
+    assert f"{path} cannot be read: " in said
+    assert "make it readable" in said
+
+
+@pytest.mark.parametrize(
     "arguments", [("isue", "1"), ("issue",), ("issue", "1", "--limit-usd", "-1")]
 )
 def test_usage_errors(orchestrate: CommandLine, arguments: tuple[str, ...]) -> None:
@@ -117,6 +194,13 @@ def test_a_broken_issue(orchestrate: CommandLine) -> None:
     file, line, column = place.rsplit(":", 2)
     assert Path(file) == path
     assert int(line) in {3, 4} and int(column) >= 1
+
+
+def test_an_issue_in_two_files(orchestrate: CommandLine) -> None:
+    """Two files of one key are a person's to mend, not the machine's."""
+    (orchestrate.repo / "issues" / "1-again.md").write_text("Again.\n", encoding="utf-8")
+    said = refused(orchestrate.run("issue", "1"), 2)
+    assert "1-again.md" in said and "rename one of them" in said
 
 
 def test_closed_and_blocked(orchestrate: CommandLine) -> None:

@@ -82,7 +82,7 @@ def test_recorded_calls_are_made_again(orchestrate: CommandLine, server: ModelSe
     assert (git(orchestrate.repo, "for-each-ref"), orchestrate.events()) == (refs, events)
     assert sorted(one.name for one in orchestrate.state.iterdir()) == names
     shown = orchestrate.run("runs", "replay", run)
-    assert shown.returncode == 1 and "3 turns, 5 calls: 1 results differ" in shown.stdout
+    assert shown.returncode == 1 and "3 turns, 5 calls: 1 result differs" in shown.stdout
 
 
 def test_a_run_without_chance_is_the_same_again(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.asking import Asking
 from orchestrator.errors import ConfigError, ModelError, ModelOverloaded
-from orchestrator.events import ModelReplied
+from orchestrator.events import ModelReplied, Prompted, RunStarted, TranscriptOpened
 from orchestrator.modelevents import ModelSwitched
 from orchestrator.prices import table
 from orchestrator.records import ModelReply, Usage
@@ -75,6 +76,27 @@ async def test_it_is_kept_when_the_run_is_taken_up_again(stage: Stage) -> None:
     assert b"I think of it" not in b"".join(asked.messages)
     assert len(stage.all(ModelSwitched)) == 1
     assert any("goes on for" in one for one in again.notes)
+
+
+async def test_a_switch_before_the_first_request(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first model's lane is closed at once the switch is kept with all that opened the run."""
+    on(stage)
+
+    async def closed(*_: object) -> None:
+        raise BUSY
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Asking, "_entered", closed)
+        parked = await stage.play()
+    assert parked.status == "unavailable"
+    opening = (RunStarted, TranscriptOpened, Prompted, ModelSwitched)
+    assert [type(one) for one in stage.heard if isinstance(one, opening)] == list(opening)
+    again = await stage.play(says("", MEND), says("Mended."))
+    assert (again.status, again.run) == ("done", parked.run)
+    assert {one.model for one in stage.model.requests} == {SONNET}
+    assert len(stage.all(ModelSwitched)) == 1
 
 
 async def test_a_model_that_is_named_at_a_resume_wins(stage: Stage) -> None:

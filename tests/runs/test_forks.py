@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +15,24 @@ from tests.runs.model_server import ModelServer, serve
 from tests.runs.test_killed_again import SCRIPT, differs
 
 TURNS = len(SCRIPT)
+
+KILLED = """
+import os, signal, sys
+from orchestrator.cli import main
+from orchestrator.journals.sqlite import SqliteJournal
+
+begin = SqliteJournal.begin
+
+
+async def killed(*given):
+    await begin(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+SqliteJournal.begin = killed
+main(sys.argv[1:])
+"""
+"""The command line, in a process that is killed when it has begun a run."""
 
 
 @pytest.fixture
@@ -83,6 +104,54 @@ def test_a_fork_that_is_killed_goes_on(orchestrate: CommandLine, server: ModelSe
     done = orchestrate.run("runs", "resume", fork, "--json")
     assert json.loads(done.stdout)["status"] == "done", done.stderr
     assert [one.turn for one in server.played] == [7, 8, 8, 9, 10]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_fork_that_is_interrupted_is_told_of(
+    orchestrate: CommandLine, server: ModelServer, how: signal.Signals
+) -> None:
+    """Its own id and how it goes on, never what became of its parent."""
+    parent = parent_of(orchestrate)
+    server.held.add(8)
+    process = subprocess.Popen(
+        orchestrate.argv("runs", "fork", parent, "--at", "6", "--json"),
+        cwd=orchestrate.repo,
+        env=orchestrate.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.waiting.wait(60)
+    process.send_signal(how)
+    out, errors = process.communicate(timeout=60)
+    outcome = json.loads(out or "{}")
+    assert (process.returncode, outcome.get("status")) == (130, "cancelled"), errors
+    assert outcome["run"] != parent
+    assert outcome["hint"] == f"go on with: orchestrate runs resume {outcome['run']}"
+
+
+def test_a_fork_that_is_killed_as_it_begins_keeps_what_was_wished_for(
+    orchestrate: CommandLine, server: ModelServer
+) -> None:
+    """Its model and its limits are recorded with the turns that it begins with."""
+    parent = parent_of(orchestrate)
+    server.played.clear()
+    argv = orchestrate.argv("runs", "fork", parent, "--at", "6", "--model", "haiku")
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, *argv[1:]],
+        cwd=orchestrate.repo,
+        env=orchestrate.environment,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert not server.played
+    rows = json.loads(orchestrate.run("runs", "list", "--json").stdout)
+    (fork,) = (one["run"] for one in rows if one["state"] == "running")
+    done = orchestrate.run("runs", "resume", fork, "--json")
+    assert json.loads(done.stdout)["status"] == "done", done.stderr
+    asked = [(one.turn, json.loads(one.body)["model"]) for one in server.played]
+    assert [turn for turn, _ in asked] == [7, 8, 9, 10]
+    assert all("haiku" in model for _, model in asked), asked
 
 
 def test_where_a_run_cannot_be_forked(orchestrate: CommandLine, server: ModelServer) -> None:

@@ -17,8 +17,8 @@ import pytest
 from orchestrator.testing import MemoryHost
 from tests.git_server import GitServer, git_server, make_repository
 from tests.runs.conftest import BRANCH, git
+from tests.runs.delivery_scene import SETTINGS, header
 from tests.runs.kept_host import keep, load
-from tests.runs.test_delivery_in_runs import SETTINGS, header
 
 PROJECT = Path(__file__).parents[2]
 DEADLINE_S = 60

@@ -88,7 +88,7 @@ async def test_money_that_pays_no_reply(stage: Stage) -> None:
     assert outcome.status == "limit_reached"
     assert not stage.model.requests
     assert (outcome.cost_usd, outcome.turns) == (0.0, 0)
-    assert "orchestrate issue 1" in outcome.hint
+    assert outcome.hint == "go on with: orchestrate issue 1 --limit-usd 1"
 
 
 async def test_a_reply_dearer_than_was_asked_for(stage: Stage) -> None:
@@ -112,6 +112,7 @@ async def test_turns(stage: Stage) -> None:
     outcome = await stage.play(*looks, limit_turns=4)
     assert (outcome.status, outcome.turns) == ("limit_reached", 4)
     assert "4 turns" in outcome.error
+    assert outcome.hint == "go on with: orchestrate issue 1 --limit-turns 8"
     assert len(stage.model.requests) == 4
     told = stage.notices()
     assert [text.split(" are left")[0] for text in told] == ["3 of 4 turns", "1 of 4 turns"]

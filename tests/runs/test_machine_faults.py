@@ -8,11 +8,12 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from orchestrator.journals.database import FORM
-from tests.runs.conftest import CommandLine, git
+from tests.runs.conftest import BRANCH, CommandLine, git
 from tests.runs.model_server import ModelServer
 
 SMALL = """\
@@ -65,7 +66,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(
 ) -> None:
     """The first process ends with 5 and says what to do; with room again, the same run is done."""
     filler = orchestrate.state / "filler"
-    filler.write_bytes(b"x" * (900 * 1024))
+    filler.write_bytes(b"x" * (900 * 1024 - _size_of(orchestrate.state / "sandbox")))
     full = in_small_disk(orchestrate, "issue", "1")
     assert full.returncode == 5, full.stderr
     assert "free some disk space" in one_line(full.stderr)
@@ -79,6 +80,28 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(
     assert ends[-1] == "done"
     asked = [one.turn for one in server.played]
     assert len(asked) <= len(set(asked)) + 1, "no reply that was journaled is asked for again"
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_a_disk_that_is_too_small_for_the_gates_is_no_verdict(
+    orchestrate: CommandLine, server: ModelServer
+) -> None:
+    """The agent is not paid to mend what it has not broken; with room the gates judge."""
+    (orchestrate.repo / "data.bin").write_bytes(os.urandom(6 * 1024 * 1024))
+    git(orchestrate.repo, "add", "data.bin")
+    git(orchestrate.repo, "commit", "--quiet", "--message=data")
+    small = in_small_disk(orchestrate, "issue", "1", "--json", SIZE="12m")
+    outcome = json.loads(small.stdout)
+    assert (small.returncode, outcome["status"]) == (5, "unavailable"), small.stderr
+    assert outcome["error"].startswith("the disk is full: ")
+    assert "free some space" in outcome["hint"]
+    assert [one.turn for one in server.played] == list(range(1, len(server.messages) + 1))
+
+
+def _size_of(folder: Path) -> int:
+    """Return the bytes of a disk that a folder takes, at 4 KiB a file."""
+    files = [one.stat().st_size for one in folder.rglob("*") if one.is_file()]
+    return sum(-(-size // 4096) * 4096 for size in files)
 
 
 def _objects(text: str) -> list[str]:
@@ -140,6 +163,35 @@ mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"
 """
 
 
+def with_read_only(
+    line: CommandLine, folder: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line where a folder cannot be written, in a private namespace."""
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
+    return subprocess.run(
+        [*unshare, "sh", "-c", READ_ONLY, "sh", str(folder), *line.argv(*arguments)],
+        cwd=line.repo,
+        env=line.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+@pytest.mark.parametrize("arguments", [("issue", "1"), ("batch", "--issues", "1")])
+def test_a_repository_that_cannot_be_written(
+    orchestrate: CommandLine, server: ModelServer, arguments: tuple[str, ...]
+) -> None:
+    """It is told before anything is begun or asked, with what to do."""
+    refused = with_read_only(orchestrate, orchestrate.repo / ".git", *arguments)
+    assert refused.returncode == 2, refused.stderr
+    said = one_line(refused.stderr)
+    assert ".git/objects cannot be written" in said and "permission" in said
+    assert server.played == [] and orchestrate.events() == []
+
+
 @pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
 def test_a_state_directory_that_cannot_be_written(
     orchestrate: CommandLine, server: ModelServer
@@ -153,27 +205,57 @@ def test_a_state_directory_that_cannot_be_written(
     server.held.clear()
     asked, events = len(server.played), orchestrate.events()
     refs = git(orchestrate.repo, "for-each-ref")
-    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
-    refused = subprocess.run(
-        [
-            *unshare,
-            "sh",
-            "-c",
-            READ_ONLY,
-            "sh",
-            str(orchestrate.state),
-            *orchestrate.argv("issue", "1"),
-        ],
-        cwd=orchestrate.repo,
-        env=orchestrate.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    refused = with_read_only(orchestrate, orchestrate.state, "issue", "1")
     assert refused.returncode == 5, refused.stderr
     said = one_line(refused.stderr)
     assert "--state" in said and str(orchestrate.state) in said
     assert (len(server.played), orchestrate.events()) == (asked, events)
     assert git(orchestrate.repo, "for-each-ref") == refs
     assert orchestrate.run("issue", "1").returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_an_archive_is_read(orchestrate: CommandLine, server: ModelServer) -> None:
+    """A state directory that cannot be written is looked at, with what a killed process left."""
+    assert orchestrate.run("batch", "--issues", "1").returncode == 0
+    git(orchestrate.repo, "branch", "-D", BRANCH)
+    server.played.clear()
+    server.held.add(1)
+    process = orchestrate.start("issue", "1", "--new")
+    assert server.waiting.wait(60)
+    process.kill()
+    process.communicate(timeout=30)
+    (run, other), state = _runs(orchestrate), orchestrate.state
+    with closing(sqlite3.connect(state / "journal.db")) as file:
+        file.execute("pragma user_version").fetchone()
+        for _ in ("log", "none"):
+            listed = with_read_only(orchestrate, state, "runs", "list")
+            assert listed.returncode == 0, listed.stderr
+            assert run in listed.stdout and other in listed.stdout
+            for command in (("show", other), ("export", other)):
+                shown = with_read_only(orchestrate, state, "runs", *command)
+                assert shown.returncode == 0, shown.stderr
+            told = with_read_only(orchestrate, state, "batch", "report")
+            assert told.returncode == 0, told.stderr
+            file.execute("pragma wal_checkpoint(truncate)")
+    refused = with_read_only(orchestrate, state, "runs", "abandon", run)
+    assert refused.returncode == 5 and "--state" in one_line(refused.stderr)
+
+
+def _runs(line: CommandLine) -> list[str]:
+    """Return the ids of all runs, the newest first."""
+    found = json.loads(line.run("runs", "list", "--json").stdout)
+    return [str(one["run"]) for one in found]
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_an_archive_of_an_older_form_is_refused(orchestrate: CommandLine) -> None:
+    """It is told that it would have to be written, and is left as it is."""
+    path = orchestrate.state / "journal.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute(f"pragma user_version={FORM - 1}")
+    before = path.read_bytes()
+    refused = with_read_only(orchestrate, orchestrate.state, "runs", "list")
+    assert refused.returncode == 5
+    assert "has an older form" in one_line(refused.stderr)
+    assert path.read_bytes() == before

@@ -6,10 +6,12 @@ import asyncio
 import os
 import time
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from orchestrator import Event, Issue, NightView, Signal, run_batch
+from orchestrator.batches import shift
 from orchestrator.batches.nights import Expected, NightEvent
 from orchestrator.batches.shift import Shift, ShiftPace
 from orchestrator.journals.owners import owner_of
@@ -223,13 +225,27 @@ async def test_a_batch_in_one_call(nights: NightStage) -> None:
     assert set(tracker.reports) == {"1", "2"}
 
 
-async def test_as_the_end_comes_near_runs_change_lane(nights: NightStage) -> None:
+async def test_as_the_end_comes_near_runs_change_lane(
+    nights: NightStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With ``auto`` a batch that is not back in time is called off, and its turns are asked for."""
+    monkeypatch.setattr(shift, "LOOK_S", 0.02)
     nights.service.ends_at = None
     nights.service.cancels = True
     nights.issues(2)
+
+    class Pace:
+        """The end is near once a batch is out, however long the start took."""
+
+        backoff_s, longest_s = 0.05, 900.0
+
+        @property
+        def margin_s(self) -> float:
+            """Return how long before the end the lane is left."""
+            return 600.0 if nights.service.batches else 0.0
+
     until = time.time() + 600
-    pace = ShiftPace(backoff_s=0.05, margin_s=600 - 3.0)
+    pace = cast("ShiftPace", Pace())
     view = await nights.work(nights.night(lane="auto", until=until), pace=pace)
     assert set(fates(view).values()) == {"done"}
     assert False in {batch for _, batch in nights.service.asked}

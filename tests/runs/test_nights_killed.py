@@ -137,3 +137,27 @@ def test_killed_a_few_times(nights: NightStage, lane: str) -> None:
 def test_killed_twenty_times(nights: NightStage, lane: str) -> None:
     """The same, with ten kills in a night of each lane."""
     killed_again_and_again(nights, lane, kills=10, seed=1)
+
+
+def test_a_reply_that_a_killed_process_asked_for_costs_what_it_cost(nights: NightStage) -> None:
+    """Its batch is read by the next process; what the kill had booked for it is given back."""
+    nights.script.turns = 3
+    nights.issues(3)
+    nights.service.ends_at = None
+    night = nights.night(lane="batches", ceiling=Limits(usd=CEILING), expected=Expected(usd=0.2))
+    process = start(nights, night)
+    sent = "select 1 from night_events where kind = 'TurnsSent'"
+    deadline = time.monotonic() + DEADLINE_S
+    while not rows(nights, sent) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=30)
+    nights.service.ends_at = 1
+    assert lived(nights, None, None)
+    view = anyio.run(_view, nights)
+    assert set(fates(view).values()) == {"done"}
+    taken = "select data from events where kind = 'ModelReplied'"
+    replies = [json.loads(data) for (data,) in rows(nights, taken)]
+    assert len(nights.service.asked) == len(replies)
+    assert sum(one["regained_usd"] > 0 for one in replies) == 3
+    assert view.settled_usd == pytest.approx(sum(one["cost_usd"] for one in replies))

@@ -155,6 +155,19 @@ def test_an_issue_of_the_repository(place: Place, tmp_path: Path) -> None:
     assert done.returncode == 2 and "no issue 9" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can give a folder away")
+def test_a_repository_that_git_does_not_trust(place: Place, tmp_path: Path) -> None:
+    """A key in a repository of another user is answered with what to do about it."""
+    repo = a_repository(tmp_path / "repo", {"issues/7-css.md": "CSS\n"})
+    for path in (repo, repo / ".git"):
+        os.chown(path, 61_339, 61_339)
+    done = place.run("--repo", str(repo), "7")
+    assert done.returncode == 2
+    assert f"git does not trust {repo}" in done.stderr and "safe.directory" in done.stderr
+    below = place.run("--repo", str(repo / "issues"), "7")
+    assert f"--add safe.directory {repo})" in below.stderr, "the folder that git looks at"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

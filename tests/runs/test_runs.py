@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from orchestrator import Event, Signal
-from orchestrator.errors import ConfigError, IssueNotReady
+from orchestrator.errors import ConfigError, IssueNotReady, JournalError
 from orchestrator.events import (
+    BranchIntended,
     BranchSet,
     Collected,
     GateJudged,
@@ -20,6 +21,7 @@ from orchestrator.events import (
     RunStarted,
     ToolsReturned,
 )
+from orchestrator.journals.sqlite import SqliteRunJournal
 from orchestrator.prices import resolve, table
 from orchestrator.records import ModelReply, ModelRequest, Usage
 from orchestrator.snapshots import RESTARTED
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.asyncio
 
 TURN = ["RequestIntended", "ModelReplied", "ToolsReturned"]
 GATES = 10
+DELIVERED = (Collected, BranchIntended, BranchSet, RunFinished)
 ENDED = ["Collected", *["GateJudged"] * GATES, "BranchIntended", "BranchSet", "RunFinished"]
 
 
@@ -228,6 +231,29 @@ async def test_a_branch_taken_meanwhile_needs_a_person(
     assert len(outcome.verdicts) == GATES
     assert git(stage.repo, "rev-parse", f"refs/orchestrate/{outcome.run}/head") == outcome.commit
     assert stage.only(RunFinished).outcome.status == "needs_human"
+
+
+async def test_a_branch_that_was_set_before_its_process_ended(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is recorded together with the end may be lost with the process: who goes on finds it."""
+    append = SqliteRunJournal.append
+
+    async def lost(journal: SqliteRunJournal, *events: Event) -> None:
+        if any(isinstance(one, BranchSet) for one in events):
+            raise JournalError("the disk is gone")
+        await append(journal, *events)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteRunJournal, "append", lost)
+        with pytest.raises(JournalError, match="the disk is gone"):
+            await stage.play(*mended())
+    assert not stage.all(RunFinished)
+    at = git(stage.repo, "rev-parse", BRANCH)
+    outcome = await stage.play()
+    assert (outcome.status, outcome.commit) == ("done", at)
+    assert stage.model.requests == [], "no reply is asked for again"
+    assert [type(one) for one in stage.heard if isinstance(one, DELIVERED)] == list(DELIVERED)
 
 
 async def test_a_run_whose_base_is_gone_says_so(stage: Stage, tmp_path: Path) -> None:

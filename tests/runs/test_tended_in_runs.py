@@ -22,8 +22,8 @@ from orchestrator.testing import MemoryHost, MemoryTracker, ScriptedModel, says
 from tests.builders import a_clone, a_commit
 from tests.git_server import git_server
 from tests.runs.conftest import BRANCH, git
+from tests.runs.delivery_scene import Scene
 from tests.runs.stage import MEND, NOTE, Stage, mended
-from tests.runs.test_delivery_in_runs import Scene
 
 pytestmark = pytest.mark.asyncio
 

@@ -11,12 +11,12 @@ import pytest
 from orchestrator.assembly.watch import Watch
 from orchestrator.errors import ConfigError
 from orchestrator.records import Issue
-from orchestrator.testing import MemoryHost, MemoryTracker, ScriptedModel, says
-from tests.git_server import GitServer, git_server, make_repository
+from orchestrator.testing import MemoryTracker, ScriptedModel, says
+from tests.git_server import GitServer, git_server
 from tests.runs.conftest import BRANCH, CommandLine, git
+from tests.runs.delivery_scene import SETTINGS, served
 from tests.runs.model_server import ModelServer
 from tests.runs.stage import MEND, NOTE, Stage
-from tests.runs.test_delivery_in_runs import SETTINGS, header
 
 LABELS = "tracker: {labels: [agent]}\n"
 
@@ -114,9 +114,7 @@ class Watching:
     def __init__(self, stage: Stage, server: GitServer) -> None:
         self.stage = stage
         self.server = server
-        make_repository(server, stage.repo)
-        git(stage.repo, "remote", "add", "origin", server.address())
-        self.host = MemoryHost(server.address(), header())
+        self.host = served(stage, server)
         stage.settings(f"{SETTINGS}{LABELS}")
         title = "A cart of exactly 100 gets no discount"
         self.tracker = MemoryTracker([Issue("1", title, "Mend it.", labels=("agent",))])

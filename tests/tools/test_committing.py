@@ -265,3 +265,13 @@ def test_what_is_set_aside_is_kept(repo: Repo) -> None:
     commit(repo)
     aside = [Path(path) for path in os.scandir(repo.git / "orchestrate/aside")]
     assert {repo.sh(f"git --git-dir={path} rev-parse HEAD").strip() for path in aside} == heads
+
+
+def test_what_was_set_aside_is_told_to_who_asks_again(repo: Repo) -> None:
+    """The host may never have heard the first answer: the second one tells the same."""
+    repo.sh("git init -q sub; echo x >sub/f; git -C sub add f; git -C sub commit -qm nested")
+    git, work = str(repo.git), str(repo.work)
+    first = committing.commit(git, work, "all of it", 7)
+    again = committing.commit(git, work, "all of it", 7)
+    taken = snapshot.take(git, work, 7, is_committed=True)
+    assert first["aside"] == ["sub/.git"] == taken["aside"] and again["head"] == first["head"]

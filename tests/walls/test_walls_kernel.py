@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.sandboxes.inside import SYSTEM_FILES
 from tests.walls.conftest import OpenHere
 from tests.walls.inside import python, sh
 from tests.walls.outside import differences, photograph
@@ -205,7 +206,8 @@ async def test_the_system_is_read_only(open_here: OpenHere) -> None:
     """Programs, /etc, /proc, /dev and the tool server's code cannot be changed from inside."""
     places = ["/usr/bin/env", "/etc/passwd", "/etc/new", "/new", "/usr/new", "/opt/bin/rg", "/run/x",
               "/opt/orchestrator/orchestrator_tools/server.py", "/opt/orchestrator/json.py",
-              "/proc/sysrq-trigger", "/lib/new", "/home/new", "/var/new"]  # fmt: skip
+              "/proc/sysrq-trigger", "/lib/new", "/home/new", "/var/new", "/proc/self/oom_score_adj",
+              "/etc/hosts", "/etc/ssl/new", "/etc/ld.so.cache"]  # fmt: skip
     code = f"""
 for path in {places!r}:
     done = attempt(lambda: os.close(os.open(path, os.O_WRONLY | os.O_CREAT)))
@@ -217,6 +219,20 @@ for path in {places!r}:
     # /run is a small file system of this sandbox alone.
     opened = [one for one in said if " OK" in one and not one.startswith("/run/x")]
     assert len(said) == len(places) and opened == []
+
+
+@pytest.mark.asyncio
+async def test_no_more_of_etc_is_shown_than_is_listed(open_here: OpenHere) -> None:
+    """What /etc holds inside is what is listed and what is ours; names are known from there."""
+    async with open_here() as toolbox:
+        found = (await sh(toolbox, "cd /etc; find . -maxdepth 1 -mindepth 1 -printf '%P '")).text
+        who = (await sh(toolbox, "id -un; cat /etc/hosts; cut -d: -f1 /etc/passwd")).text.split()
+        dated = await sh(toolbox, "test -r /etc/ssl/certs -a -r /etc/os-release && date +%Z")
+    listed = {Path(path).parts[2] for path in SYSTEM_FILES}
+    assert {"passwd", "group", "hosts", "os-release"} <= set(found.split())
+    assert set(found.split()) <= listed | {"passwd", "group", "hosts"}
+    assert who[0] == "agent" and "sandbox" in who and who[-3:] == ["root", "agent", "nobody"]
+    assert not dated.is_error
 
 
 @pytest.mark.asyncio
@@ -270,7 +286,7 @@ print(attempt(lambda: os.write(os.open("/proc/self/uid_map", os.O_WRONLY), b"0 0
             toolbox, "su -c id root </dev/null || sudo -n id || mount -o remount,rw /usr"
         )
     assert said[:7] == ["0" * 16] * 5 + ["1", "2"]
-    assert len(said) == 11 and set(said[7:]) <= {"EPERM", "EINVAL"}
+    assert len(said) == 11 and set(said[7:]) <= {"EPERM", "EINVAL", "EROFS"}
     assert gained.is_error and "uid=0" not in gained.text
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
+from orchestrator_tools.children import SIGKILL
 from orchestrator_tools.errors import ToolError
 
 WAITS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0)
@@ -26,7 +26,7 @@ def end_the_rest() -> None:
         raise ToolError("these processes are not ours alone")
     for wait in WAITS_S:
         try:
-            os.kill(-1, signal.SIGKILL)
+            os.kill(-1, SIGKILL)
         except ProcessLookupError:
             return
         except OSError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from orchestrator_tools.errors import ToolError
-from orchestrator_tools.snapshot import add_all, remove, run_git, try_git
+from orchestrator_tools.gitstate import remove
+from orchestrator_tools.snapshot import add_all, run_git, try_git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +19,19 @@ DIGITS = frozenset("0123456789abcdef")
 LINE_BYTES = 4096
 
 
-def commit(git: str, workspace: str, message: str) -> dict[str, Any]:
-    """Commit what is left uncommitted, and say where HEAD is."""
+def commit(git: str, workspace: str, message: str, turn: int | None = None) -> dict[str, Any]:
+    """Commit what is left uncommitted, and say where HEAD is.
+
+    Args:
+        git: the private git directory.
+        workspace: the work tree.
+        message: of the commit.
+        turn: after which this is done; what is set aside then is told again to who asks again.
+    """
     remove_locks(git)
     index = os.path.join(git, "index")
     before = _mark(index)
-    aside = add_all(git, workspace, None)
+    aside = add_all(git, workspace, None, turn)
     # A merge whose result is what was there before has no difference, and is a commit all the same.
     merging = os.path.exists(os.path.join(git, "MERGE_HEAD"))
     # Where staging has changed the index there is almost always something to commit: git is asked

@@ -218,9 +218,16 @@ class Server:
         return snapshot.restore(self._git, self._workspace, str(message["snapshot"]))
 
     def _commit(self, message: dict[str, Any]) -> dict[str, Any]:
-        from orchestrator_tools import committing
+        """Commit all that is left, and record the state in which that leaves the workspace."""
+        from orchestrator_tools import committing, snapshot
 
-        return committing.commit(self._git, self._workspace, str(message["message"]))
+        git, workspace = self._git, self._workspace
+        turn = int(message["turn"]) if message.get("turn") is not None else None
+        done = committing.commit(git, workspace, str(message["message"]), turn)
+        if turn is not None:
+            kept = snapshot.take(git, workspace, turn, is_committed=True)
+            done |= {"snapshot": kept["snapshot"], "aside": kept["aside"] or done["aside"]}
+        return done
 
     def _merge(self, message: dict[str, Any]) -> dict[str, Any]:
         from orchestrator_tools import merging

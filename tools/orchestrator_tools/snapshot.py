@@ -1,7 +1,7 @@
 """The state of a workspace after a turn: its tree, and all that git knows about it.
 
 Everything here runs inside the sandbox, on the private git directory. A snapshot is an index of
-all files that are not ignored, with their contents as objects, and a copy of git's own small
+all files that are not ignored, with their contents as objects, and one file with git's own small
 files (HEAD, index, refs, reflogs, a merge or rebase under way). It is named by its turn and its
 index's checksum. The objects are not held by a ref: that would cost a second git process a turn;
 the git directory's read-only settings keep ``git gc`` from pruning them.
@@ -10,59 +10,90 @@ the git directory's read-only settings keep ``git gc`` from pruning them.
 from __future__ import annotations
 
 import os
-import stat
 
-from orchestrator_tools import children, wire
+from orchestrator_tools import children, gitstate, indexes, wire
 from orchestrator_tools.errors import ToolError
+from orchestrator_tools.gitstate import OURS, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OURS = "orchestrate"
-KEPT_OUT = {"objects", "config", "hooks", "info", "description", OURS}
 EMPTY = "' does not have a commit checked out"
 EMPTY_NESTED = rf"(?m)^error: '(.+?)/?{EMPTY}"
 TIMES = r"([^\0]+)\0  ctime: .*\n  mtime: (\d+):(\d+)\n  dev: .*\n  uid: .*\n  size: .*\n"
 """A path and when it was changed, as git tells what is in an index."""
-LINK_MODE, SPARSE = (0o160000).to_bytes(4, "big"), b"sdir"
-"""The mode of a repository that is an entry of an index, and what marks an index as sparse."""
 SECONDS = 120
 OUTPUT = 256 * 1024 * 1024
 """Bytes that git may say."""
-BLOCK = 1024 * 1024
 KEPT_BYTES = 128 * 1024 * 1024
 """What all snapshots of a run may take, near enough; the last two are kept whatever they take."""
 STATE_BYTES = 8 * 1024
 """What git's small files are taken to need; its index is in a snapshot twice."""
 
 
-def take(git: str, workspace: str, turn: int) -> dict[str, Any]:
-    """Record the state after a turn; the name is the same when nothing has changed since."""
+def take(git: str, workspace: str, turn: int, *, is_committed: bool = False) -> dict[str, Any]:
+    """Record the state after a turn; the name is the same when nothing has changed since.
+
+    Args:
+        git: the private git directory.
+        workspace: the work tree.
+        turn: after which it is the state.
+        is_committed: whether everything was committed just now, and nothing ran since.
+    """
     index = os.path.join(git, OURS, "index")
-    os.makedirs(os.path.join(git, OURS, "snapshots"), exist_ok=True)
+    folder = os.path.join(git, OURS, "snapshots", str(turn))
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
     remove(index + ".lock")
-    add_all(git, workspace, index, turn)
+    # What this turn's state was called before must keep that name: it may be journaled already.
+    is_new = not os.path.lexists(folder)
+    if not (is_committed and is_new and _taken_over(git, workspace, index)):
+        add_all(git, workspace, index, turn)
     aside = _told_aside(git, turn)
-    checksum = _checksum(index)
-    state = _fingerprint(git)
+    checksum = indexes.checksum(index)
+    state = gitstate.marks(git)
     last = _last(git)
     if last and last["index"] == checksum and last["state"] == state:
         return {"snapshot": last["name"], "aside": aside}
     name = f"{turn}:{checksum}"
-    folder = os.path.join(git, OURS, "snapshots", str(turn))
     remove(folder)
-    _copy_state(git, os.path.join(folder, "state"))
+    os.makedirs(folder)
+    gitstate.keep(git, os.path.join(folder, "state"))
     # git replaces an index, it never writes into one: a second name keeps the content.
     os.link(index, os.path.join(folder, "index"))
     if last:
         _forget(git, keep={turn, int(str(last["name"]).split(":")[0])}, index=index)
     record = {"name": name, "index": checksum, "state": state}
     temporary = os.path.join(git, OURS, "last.new")
-    with open(temporary, "w", encoding="utf-8") as file:
+    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(wire.dumps(record))
     os.replace(temporary, os.path.join(git, OURS, "last"))
     return {"snapshot": name, "aside": aside}
+
+
+def _taken_over(git: str, workspace: str, index: str) -> bool:
+    """Make the agent's own index ours, where it says of each file what ours would.
+
+    Its files were staged a moment ago; to stage them in ours as well costs another process. What it
+    has left out, and ours has not, must be gone from the work tree.
+    """
+    theirs = os.path.join(git, "index")
+    committed, ours = indexes.plain(theirs), indexes.plain(index)
+    if committed is None or ours is None:
+        return False
+    left_out = ours.paths - committed.paths
+    if any(os.path.lexists(os.path.join(os.fsencode(workspace), one)) for one in left_out):
+        return False
+    try:
+        when = os.stat(theirs).st_mtime_ns
+        with open(index + ".new", "wb") as file:
+            file.write(committed.bare())
+        # By its time git tells which files may have changed unseen since they were staged.
+        os.utime(index + ".new", ns=(when, when))
+        os.replace(index + ".new", index)
+    except OSError:
+        return False
+    return True
 
 
 def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
@@ -74,14 +105,13 @@ def restore(git: str, workspace: str, name: str) -> dict[str, Any]:
     turn, checksum = _parts(name)
     folder = os.path.join(git, OURS, "snapshots", turn)
     kept = os.path.join(folder, "index")
-    if not turn or not os.path.isfile(kept) or _checksum(kept) != checksum:
+    if not turn or not os.path.isfile(kept) or indexes.checksum(kept) != checksum:
         raise ToolError(f"there is no snapshot {name}")
-    _clear_state(git)
-    _copy_back(os.path.join(folder, "state"), git)
+    gitstate.put_back(os.path.join(folder, "state"), git)
     index = os.path.join(git, OURS, "index")
     remove(index + ".lock")
     remove(os.path.join(git, OURS, "aside.json"))
-    _copy(kept, index + ".new")
+    gitstate.copy(kept, index + ".new")
     os.replace(index + ".new", index)
     # Older than every file, git trusts no time in it and compares contents: a file that was changed
     # within the second in which it was noted, to the same size, would else pass for unchanged.
@@ -161,26 +191,11 @@ def _without_commit(errors: str) -> list[str]:
 
 def _nested(git: str, workspace: str, index: str | None) -> list[str]:
     """List staged repositories whose folders hold files: submodules of the base stay empty."""
-    if not _may_hold_repositories(git, index or os.path.join(git, "index")):
+    if not indexes.may_hold_repositories(git, index or os.path.join(git, "index")):
         return []
     listed = run_git(git, workspace, "ls-files", "--stage", "-z", index=index)
     links = [one.split("\t", 1)[1] for one in listed.split("\0") if one.startswith("160000 ")]
     return [path for path in links if _holds_files(os.path.join(workspace, path))]
-
-
-def _may_hold_repositories(git: str, index: str) -> bool:
-    """Tell whether an index may hold a repository as one entry; most hold none, and it is seen.
-
-    Source: gitformat-index: each entry has its mode as four bytes, whatever the version. Entries
-    stand elsewhere where the index is split, or sparse.
-    """
-    try:
-        with open(index, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return False
-    split = any(name.startswith("sharedindex.") for name in os.listdir(git))
-    return split or LINK_MODE in data or SPARSE in data
 
 
 def _holds_files(path: str) -> bool:
@@ -224,88 +239,6 @@ def _tell_aside(git: str, turn: int, path: str) -> None:
     os.replace(f"{name}.new", name)
 
 
-def _state_files(git: str) -> list[str]:
-    """List git's own files that make up its state, relative to the git directory."""
-    found = []
-    for name in sorted(os.listdir(git)):
-        if name in KEPT_OUT or name.endswith(".lock"):
-            continue
-        path = os.path.join(git, name)
-        if not os.path.isdir(path) or os.path.islink(path):
-            found.append(name)
-            continue
-        for folder, _, files in os.walk(path):
-            relative = os.path.relpath(folder, git)
-            found += [os.path.join(relative, one) for one in files if not one.endswith(".lock")]
-    return sorted(name for name in found if _is_plain(os.path.join(git, name)))
-
-
-def _is_plain(path: str) -> bool:
-    """Tell whether something can be copied: a file or a link, no pipe that would hold us."""
-    mode = os.lstat(path).st_mode
-    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
-
-
-def _fingerprint(git: str) -> list[tuple[str, int, int]]:
-    """Tell cheaply whether any of git's own files has changed; its index is told by its entries."""
-    marks = []
-    for name in _state_files(git):
-        status = os.lstat(os.path.join(git, name))
-        marks.append([name, status.st_size, status.st_mtime_ns])
-    return marks  # type: ignore[return-value]
-
-
-def _copy_state(git: str, folder: str) -> None:
-    for name in _state_files(git):
-        target = os.path.join(folder, name)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        _copy(os.path.join(git, name), target)
-
-
-def _copy(source: str, target: str) -> None:
-    """Copy a file or a link with its mode and times: what is put back passes for unchanged."""
-    status = os.lstat(source)
-    times = (status.st_atime_ns, status.st_mtime_ns)
-    if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(source), target)
-        os.utime(target, ns=times, follow_symlinks=False)
-        return
-    opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as file, open(target, "wb") as copy:
-        while True:
-            block = file.read(BLOCK)
-            if not block:
-                break
-            copy.write(block)
-        copy.flush()
-        os.fchmod(copy.fileno(), stat.S_IMODE(status.st_mode))
-        os.utime(copy.fileno(), ns=times)
-
-
-def _clear_state(git: str) -> None:
-    for name in os.listdir(git):
-        if name in KEPT_OUT:
-            continue
-        remove(os.path.join(git, name))
-
-
-def _copy_back(folder: str, git: str) -> None:
-    for parent, _, files in os.walk(folder):
-        relative = os.path.relpath(parent, folder)
-        os.makedirs(os.path.join(git, relative), exist_ok=True)
-        for name in files:
-            _copy(os.path.join(parent, name), os.path.join(git, relative, name))
-    for needed in ("refs/heads", "refs/tags"):
-        os.makedirs(os.path.join(git, needed), exist_ok=True)
-
-
-def _checksum(index: str) -> str:
-    """Return the checksum that git writes at the end of an index; it tells contents apart."""
-    with open(index, "rb") as file:
-        file.seek(-20, os.SEEK_END)
-        return file.read(20).hex()
-
-
 def _forget(git: str, keep: set[int], index: str) -> None:
     """Keep as many snapshots as there is room for, so that a fork can begin at most turns."""
     folder = os.path.join(git, OURS, "snapshots")
@@ -318,28 +251,17 @@ def _forget(git: str, keep: set[int], index: str) -> None:
 
 def _last(git: str) -> dict[str, Any] | None:
     try:
-        with open(os.path.join(git, OURS, "last"), encoding="utf-8") as file:
+        name = os.path.join(git, OURS, "last")
+        with open(name, encoding="utf-8", errors="surrogateescape") as file:
             record = wire.loads(file.read())
     except (OSError, ValueError):
         return None
     turn = _parts(str(record.get("name")))[0] if isinstance(record, dict) else ""
-    if not turn or not os.path.isdir(os.path.join(git, OURS, "snapshots", turn)):
+    kept = os.path.join(git, OURS, "snapshots", turn)
+    if not turn or not all(os.path.isfile(os.path.join(kept, one)) for one in ("index", "state")):
         return None
     found: dict[str, Any] = record
     return found
-
-
-def remove(path: str) -> None:
-    """Remove a file or a folder, where there is one and it can be."""
-    try:
-        if os.path.isdir(path) and not os.path.islink(path):
-            import shutil
-
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
-    except OSError:
-        return
 
 
 def environment(git: str, workspace: str, index: str | None) -> dict[str, str]:

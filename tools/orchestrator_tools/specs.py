@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 FILE = os.path.join(os.path.dirname(__file__), "specs.json")
 
 
-def specs() -> list[ToolSpec]:
+@cache
+def specs() -> tuple[ToolSpec, ...]:
     """Return what a model is told about the tools, in the order in which it sees them."""
-    return [ToolSpec(name=name, **told) for name, told in _written().items()]
+    return tuple([ToolSpec(name=name, **told) for name, told in _written().items()])
 
 
 def names() -> list[str]:

@@ -92,6 +92,12 @@ def frozen(cls: type[T]) -> type[T]:
         },
     )
     made.__value_setters__ = tuple([getattr(made, name).__set__ for name in names])
+    made.__value_steps__ = tuple(
+        [
+            (put, name, one.default, one.default_factory)
+            for put, (name, one) in zip(made.__value_setters__, fields.items())
+        ]
+    )
     return made  # type: ignore[no-any-return]
 
 
@@ -199,27 +205,21 @@ def _init(self: Any, /, *args: Any, **named: Any) -> None:
     for put, one in zip(setters, args):
         put(self, one)
     if len(args) < len(setters):
-        _fill(self, len(args), named)
+        missing = []
+        for put, name, default, make in cls.__value_steps__[len(args) :]:
+            if name in named:
+                put(self, named.pop(name))
+            elif default is not ABSENT:
+                put(self, default)
+            elif make is not ABSENT:
+                put(self, make())
+            else:
+                missing.append(name)
+        if missing:
+            raise TypeError(f"{cls.__qualname__} lacks {', '.join(missing)}")
     if named:
         problem = "twice" if next(iter(named)) in cls.__match_args__ else "that it does not have"
         raise TypeError(f"{cls.__qualname__} was given {', '.join(named)} {problem}")
-
-
-def _fill(self: Any, at: int, named: dict[str, Any]) -> None:
-    """Set the fields from one on by name, or to their defaults; what is used is taken away."""
-    cls = type(self)
-    missing = []
-    for put, (name, one) in list(zip(cls.__value_setters__, cls.__value_fields__.items()))[at:]:
-        if name in named:
-            put(self, named.pop(name))
-        elif one.default is not ABSENT:
-            put(self, one.default)
-        elif one.default_factory is not ABSENT:
-            put(self, one.default_factory())
-        else:
-            missing.append(name)
-    if missing:
-        raise TypeError(f"{cls.__qualname__} lacks {', '.join(missing)}")
 
 
 def _values(self: Any) -> tuple[Any, ...]:
