@@ -238,6 +238,11 @@ class SandboxSpec:
     environment: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Return the folders of the host that can be written from inside."""
+        return tuple(mount.source for mount in self.mounts if mount.writable)
+
     def adding(
         self, mounts: tuple[Mount, ...] = (), environment: tuple[tuple[str, str], ...] = ()
     ) -> SandboxSpec:

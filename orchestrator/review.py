@@ -289,7 +289,8 @@ class Reviewer:
         account: Ledger,
         hearing: Hearing,
     ) -> Agent:
-        tools = ReviewTools(toolbox.Toolbox(server, self._permissions(workspace)))
+        allowed = self._permissions(workspace)
+        tools = ReviewTools(toolbox.Toolbox(server, allowed, is_full=server.is_full))
         session = await self._session(name, workspace, tools)
         cache = self._care.cache(self._means.model, self._clock)
 

@@ -295,7 +295,7 @@ class Runner:
                 answers=self._run.continues is not None,
             ),
             tools=PlacedTools(
-                toolbox.Toolbox(self._server, self._permissions),
+                toolbox.Toolbox(self._server, self._permissions, is_full=self._server.is_full),
                 self._ledger.account,
                 self._show,
             ),

@@ -14,8 +14,9 @@ import anyio.abc
 import anyio.to_thread
 
 from orchestrator import toolbox
-from orchestrator.errors import OrchestratorError, WorkspaceError, only
+from orchestrator.errors import DiskFull, OrchestratorError, WorkspaceError, only
 from orchestrator.events import AUTHOR, Event, ModelReplied, SnapshotTaken, ToolsReturned
+from orchestrator.hostgit import is_full
 from orchestrator.session import Session, calls_of
 from orchestrator.toolserver import Ask, ServerGone, ToolServer
 from orchestrator.transcript import encode_message, text_block
@@ -43,7 +44,8 @@ async def put_back(
         interrupted: whether the last reply's calls may have been begun.
 
     Raises:
-        WorkspaceError: the workspace cannot be made, or not be put back.
+        WorkspaceError: the workspace cannot be made, or not be put back; DiskFull where there is
+            no room.
     """
     kept = next((e for e in reversed(events) if isinstance(e, SnapshotTaken)), None)
     at = kept.turn if kept else 0
@@ -63,9 +65,12 @@ async def put_back(
     seeded, fresh = await anyio.to_thread.run_sync(lay_out)
     ask = await _filled(workspace, launch, fresh=fresh)
     if undo or seeded:
-        if kept is not None:
-            await _asked(ask, {"op": "restore", "snapshot": kept.snapshot})
-        await _redo(ask, events, after=at, cwd=workspace.layout.workspace)
+        try:
+            if kept is not None:
+                await _asked(ask, {"op": "restore", "snapshot": kept.snapshot})
+            await _redo(ask, events, after=at, cwd=workspace.layout.workspace)
+        except WorkspaceError as error:
+            raise DiskFull(str(error)) if is_full(workspace.folder) else error from None
     if seeded:
         await anyio.to_thread.run_sync(workspace.is_put_back)
 
@@ -222,7 +227,7 @@ async def operation(server: ToolServer, message: dict[str, object]) -> dict[str,
         The answer; ``restarted`` in it says that what ran inside was ended for the second try.
 
     Raises:
-        WorkspaceError: it failed twice.
+        WorkspaceError: it failed twice; DiskFull where there is no room.
     """
     failure = ""
     for restarted in (False, True):
@@ -236,4 +241,5 @@ async def operation(server: ToolServer, message: dict[str, object]) -> dict[str,
         failure = str(answer["error"])
         # Processes that were left running may be what is in the way.
         await server.stop()
-    raise WorkspaceError(f"the workspace's {message['op']} failed: {failure}")
+    said = f"the workspace's {message['op']} failed: {failure}"
+    raise DiskFull(said) if server.is_full() else WorkspaceError(said)

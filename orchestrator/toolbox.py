@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator import arguments
+from orchestrator.errors import DiskFull
 from orchestrator.permissions import PATHS, Permissions
 from orchestrator.records import AgentDefinition
 from orchestrator.toolserver import ServerGone, Show, ToolServer
@@ -32,10 +33,19 @@ class Toolbox:
     Args:
         server: runs the calls inside.
         permissions: the calls that the agent may make; None means all.
+        is_full: tells whether no room is left where calls write. A call that fails then says
+            nothing that an agent could mend, and raises.
     """
 
-    def __init__(self, server: ToolServer, permissions: Permissions | None = None) -> None:
+    def __init__(
+        self,
+        server: ToolServer,
+        permissions: Permissions | None = None,
+        *,
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._server = server
+        self._is_full = is_full
         self._permissions = permissions or Permissions(None, every=every_tool())
 
     def specs(self) -> list[ToolSpec]:
@@ -60,6 +70,7 @@ class Toolbox:
 
         Raises:
             SandboxUnavailable: the sandbox cannot be started again.
+            DiskFull: it failed, and there is no room.
         """
         names = self._permissions.names
         if tool not in names:
@@ -107,6 +118,7 @@ class Toolbox:
         try:
             answer = await self._server.ask(message, seconds=seconds, show=show)
             if "error" in answer:
+                self._require_room(tool)
                 error = answer["error"]
                 said = plain(error[:2000]) if isinstance(error, str) else "it does not say why"
                 return text_result(f"{tool} failed: {said}", is_error=True), StateChange()
@@ -121,9 +133,15 @@ class Toolbox:
             return text_result(
                 f"{tool} gave a broken result: {error}", is_error=True
             ), StateChange()
+        if result.is_error:
+            self._require_room(tool)
         if result.details.get("kind") == Exhausted.__name__:
             await self._server.stop()
         return result, change
+
+    def _require_room(self, tool: str) -> None:
+        if self._is_full():
+            raise DiskFull(f"{tool} failed")
 
 
 def specs(allowed: Sequence[str]) -> list[ToolSpec]:

@@ -17,6 +17,7 @@ import anyio.abc
 
 from orchestrator.channel import Channel
 from orchestrator.errors import SandboxUnavailable, only
+from orchestrator.hostgit import is_full
 from orchestrator.ports import Sandbox, SandboxProcess
 from orchestrator.records import SandboxSpec
 from orchestrator_tools.contract import (
@@ -80,6 +81,7 @@ class ToolServer:
         self._starting = anyio.Lock(fast_acquire=True)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._session: _Session | None = None
+        self._written: tuple[str, ...] = ()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ToolServer]:
@@ -119,6 +121,10 @@ class ToolServer:
         except (ServerGone, TimeoutError):
             return False
         return "error" not in answer
+
+    def is_full(self) -> bool:
+        """Tell whether no room is left where the latest sandbox can write."""
+        return any(map(is_full, self._written))
 
     async def start(self) -> None:
         """Start the server ahead of the first call.
@@ -202,6 +208,7 @@ class ToolServer:
         try:
             number = theirs.fileno()
             spec = self._spec()
+            self._written = spec.written
             own = "1" if self._sandbox.own_processes else "0"
             told = (
                 *spec.environment,

@@ -77,7 +77,7 @@ async def replayed(
         permissions = toolbox.permissions_of(
             started.agent, workspace=layout.workspace, home=layout.home
         )
-        tools = toolbox.Toolbox(server, permissions)
+        tools = toolbox.Toolbox(server, permissions, is_full=server.is_full)
         try:
             async with preparation.open([]), server.open():
                 return await Replay(run, tools, server, cwd=layout.workspace).replay(events)

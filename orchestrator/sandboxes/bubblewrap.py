@@ -182,7 +182,7 @@ class BubblewrapSandbox:
             ) from None
         finally:
             walls.close()
-        written = tuple(mount.source for mount in spec.mounts if mount.writable)
+        written = spec.written
         return SandboxedProcess(
             process, bound, watchdog=self._watchdog, folders=written, leads=True, told=said
         )

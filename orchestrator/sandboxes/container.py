@@ -122,7 +122,7 @@ class ContainerSandbox:
             await self._engine.remove(name)
             handover.remove()
 
-        written = tuple(mount.source for mount in spec.mounts if mount.writable)
+        written = spec.written
         started = SandboxedProcess(
             process,
             watchdog=self._watchdog,

@@ -136,7 +136,7 @@ class LandlockSandbox:
             ) from None
         finally:
             files.close()
-        written = tuple(mount.source for mount in spec.mounts if mount.writable)
+        written = spec.written
         return SandboxedProcess(
             process, bound, watchdog=self._watchdog, folders=written, ending=signal.SIGTERM
         )
@@ -158,7 +158,7 @@ class LandlockSandbox:
                 self._rg,
                 *given,
             ],
-            "writing": [mount.source for mount in spec.mounts if mount.writable],
+            "writing": list(spec.written),
             "devices": list(DEVICES),
             "filter": seccomp.program(namespaces=False).hex(),
         }

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,25 +62,74 @@ def one_line(said: str) -> str:
 
 
 @pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
-def test_a_full_disk_is_told_and_the_run_goes_on_later(
-    orchestrate: CommandLine, server: ModelServer
-) -> None:
-    """The first process ends with 5 and says what to do; with room again, the same run is done."""
-    filler = orchestrate.state / "filler"
-    filler.write_bytes(b"x" * (900 * 1024 - _size_of(orchestrate.state / "sandbox")))
+def test_a_full_disk_is_told(orchestrate: CommandLine, server: ModelServer) -> None:
+    """Where not even the workspace has room the command ends with 5, says what to do, and asks little."""
+    _fill(orchestrate, 900 * 1024)
     full = in_small_disk(orchestrate, "issue", "1")
     assert full.returncode == 5, full.stderr
     assert "free some disk space" in one_line(full.stderr)
-    server.played.clear()
-    filler.write_bytes(b"x" * (15 * 1024 * 1024 + 300 * 1024))
-    freed = orchestrate.state.parent / "disk" / "filler"
-    done = in_small_disk(orchestrate, "issue", "1", "--json", SIZE="16m", FREED=str(freed))
+    assert len(server.played) <= 1
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_a_call_that_fails_on_a_full_disk_is_made_again(
+    orchestrate: CommandLine, server: ModelServer
+) -> None:
+    """The agent is not told of what it cannot mend: the run is parked, and with room it is done."""
+    room = 1000 * 1024
+    _fill(orchestrate, 16 * 1024 * 1024 - room)
+    done = in_small_disk(orchestrate, "issue", "1", "--json", SIZE="16m", FREED=_freed(orchestrate))
     assert done.returncode == 0, done.stderr
-    ends = [json.loads(one)["status"] for one in _objects(done.stdout)]
-    assert ends[:-1] == ["unavailable"] or "free some disk space" in done.stderr
-    assert ends[-1] == "done"
-    asked = [one.turn for one in server.played]
+    parked, ended = (json.loads(one) for one in _objects(done.stdout))
+    assert (parked["status"], ended["status"]) == ("unavailable", "done")
+    assert parked["error"] == "the disk is full: Bash failed"
+    assert "free some space" in parked["hint"]
+    assert _asked(server) == list(range(1, len(server.messages) + 1)), "each reply is paid once"
+
+
+@pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
+def test_a_journal_whose_disk_fills_up_goes_on_later(
+    orchestrate: CommandLine, server: ModelServer
+) -> None:
+    """It is told what to do; with room again, what was journaled is not asked for again."""
+    lines = "\n".join(os.urandom(60).hex() for _ in range(300))
+    (orchestrate.repo / "numbers.txt").write_text(f"{lines}\n", encoding="ascii")
+    git(orchestrate.repo, "add", "numbers.txt")
+    git(orchestrate.repo, "commit", "--quiet", "--message=numbers")
+    server.messages = [*(_reading(number) for number in range(40)), *server.messages]
+    _fill(orchestrate, 15 * 1024 * 1024)
+    done = in_small_disk(orchestrate, "issue", "1", "--json", SIZE="16m", FREED=_freed(orchestrate))
+    assert done.returncode == 0, done.stderr
+    assert "journal.db failed" in done.stderr
+    assert "free some disk space" in one_line(done.stderr)
+    assert json.loads(_objects(done.stdout)[-1])["status"] == "done"
+    asked = _asked(server)
     assert len(asked) <= len(set(asked)) + 1, "no reply that was journaled is asked for again"
+
+
+def _reading(number: int) -> dict[str, Any]:
+    """Return a reply that reads a file of which the journal keeps a good part."""
+    call = {"type": "tool_use", "id": f"toolu_read_{number}", "name": "Read"}
+    return {
+        "role": "assistant",
+        "content": [call | {"input": {"file_path": "numbers.txt", "offset": number + 1}}],
+    }
+
+
+def _asked(server: ModelServer) -> list[int]:
+    """Return the turns that were asked for, in order."""
+    return [one.turn for one in server.played]
+
+
+def _fill(line: CommandLine, taken: int) -> None:
+    """Have a file in the state directory, so that it takes so many bytes of its disk."""
+    rest = taken - _size_of(line.state / "sandbox")
+    (line.state / "filler").write_bytes(b"x" * rest)
+
+
+def _freed(line: CommandLine) -> str:
+    """Return where that file is on a disk of its own."""
+    return str(line.state.parent / "disk" / "filler")
 
 
 @pytest.mark.skipif(not may_mount(), reason="no private mounts on this machine")
@@ -95,7 +145,7 @@ def test_a_disk_that_is_too_small_for_the_gates_is_no_verdict(
     assert (small.returncode, outcome["status"]) == (5, "unavailable"), small.stderr
     assert outcome["error"].startswith("the disk is full: ")
     assert "free some space" in outcome["hint"]
-    assert [one.turn for one in server.played] == list(range(1, len(server.messages) + 1))
+    assert _asked(server) == list(range(1, len(server.messages) + 1))
 
 
 def _size_of(folder: Path) -> int:
