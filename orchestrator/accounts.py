@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 
-from orchestrator.amounts import counted
-from orchestrator.records import Limits
+from orchestrator.amounts import LimitKind, Limits, Reached, counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,22 +136,35 @@ class Account:
         ends = self._ends()
         return ends[0] if ends else None
 
-    def time_limit(self) -> str:
-        """Name the limit of time that ends first; empty where there is none."""
+    def time_limit(self) -> Reached | None:
+        """Return the limit of time that ends first; None where there is none."""
         ends = self._ends()
-        return ends[1] if ends else ""
+        return ends[1] if ends else None
 
-    def _ends(self) -> tuple[float, str] | None:
+    def _ends(self) -> tuple[float, Reached] | None:
         walls = [
-            (max(wall - level.elapsed_s(), 0.0), f"the limit of {wall / 60:g} minutes{level.of()}")
+            (max(wall - level.elapsed_s(), 0.0), level.limit("wall_s", _minutes(wall)))
             for level in self.levels()
             if (wall := level.limits.wall_s) is not None
         ]
-        return min(walls, default=None)
+        return min(walls, default=None, key=itemgetter(0))
 
-    def of(self) -> str:
-        """Say whose a limit is, where that is not this run."""
-        return "" if self.whose == RUN else f" for {self.whose}"
+    def limit(self, kind: LimitKind, said: str) -> Reached:
+        """Return a limit of this level; whose it is is said where that is not this run."""
+        whose = "" if self.whose == RUN else f" for {self.whose}"
+        return Reached(kind, self.whose, said + whose)
+
+    def rest(self, kind: Literal["usd", "tokens"]) -> Reached:
+        """Return the limit of which least is left, as what does not pay for a request."""
+        levels = [one for one in self.levels() if getattr(one.limits, kind) is not None]
+        least = min(levels, key=lambda one: one.unspent(kind), default=self)
+        return least.limit(kind, f"the rest of the {'money' if kind == 'usd' else 'tokens'}")
+
+    def unspent(self, kind: Literal["usd", "tokens"]) -> float:
+        """Return what is left here when all that is reserved is given back; of what has a limit."""
+        if kind == "usd":
+            return (self.limits.usd or 0.0) - self.spent_usd
+        return (self.limits.tokens or 0) - self.spent_tokens
 
     def share_usd(self) -> float | None:
         """Return the dollars that one request may take, so that others can ask beside it."""
@@ -258,35 +271,34 @@ class Account:
 
     # -- what is reached -------------------------------------------------------------------
 
-    def reached(self) -> str:
-        """Name the limit that is reached on some level, or return an empty string."""
+    def reached(self) -> Reached | None:
+        """Return the limit that is reached on some level; None where there is none."""
         turns = True
         for level in self.levels():
-            said = level.own_reached(turns=turns)
-            if said:
-                return said
+            found = level.own_reached(turns=turns)
+            if found is not None:
+                return found
             turns = turns and not level.own_turns
-        return ""
+        return None
 
-    def own_reached(self, *, turns: bool = True) -> str:
-        """Name the limit that is reached here, or return an empty string.
+    def own_reached(self, *, turns: bool = True) -> Reached | None:
+        """Return the limit that is reached here; None where there is none.
 
         Args:
             turns: whether those of turns count.
         """
         if self.closed:
-            return self.closed
+            return Reached("closed", self.whose, self.closed)
         limits = self.limits
-        whose = self.of()
         if turns and limits.turns is not None and self.turns >= limits.turns:
-            return f"the limit of {counted(limits.turns, 'turn')}{whose}"
+            return self.limit("turns", f"the limit of {counted(limits.turns, 'turn')}")
         if limits.usd is not None and self.spent_usd >= limits.usd:
-            return f"the limit of ${limits.usd:g}{whose}"
+            return self.limit("usd", f"the limit of ${limits.usd:g}")
         if limits.tokens is not None and self.spent_tokens >= limits.tokens:
-            return f"the limit of {limits.tokens} tokens{whose}"
+            return self.limit("tokens", f"the limit of {limits.tokens} tokens")
         if limits.wall_s is not None and self.elapsed_s() >= limits.wall_s:
-            return f"the limit of {limits.wall_s / 60:g} minutes{whose}"
-        return ""
+            return self.limit("wall_s", _minutes(limits.wall_s))
+        return None
 
     def used(self) -> list[tuple[str, float, float]]:
         """Return, for what has a limit on this level, its name, what is used and the limit."""
@@ -329,3 +341,7 @@ class Account:
         finally:
             for places in had:
                 places.release_on_behalf_of(token)
+
+
+def _minutes(seconds: float) -> str:
+    return f"the limit of {seconds / 60:g} minute{'' if seconds == 60 else 's'}"

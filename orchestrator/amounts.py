@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from orchestrator.values import frozen
+
+LimitKind = Literal["usd", "turns", "wall_s", "tokens", "closed"]
 
 
 @frozen
@@ -20,6 +24,21 @@ class Limits:
     wall_s: float | None = None
     tokens: int | None = None
     tools: int | None = None
+
+
+@frozen
+class Reached:
+    """A limit that was reached.
+
+    Attributes:
+        kind: its name in ``Limits``; ``closed`` where nothing more is paid for, whatever is left.
+        whose: whose limit it is, like ``this run``.
+        said: for people, like ``the limit of 3 turns``.
+    """
+
+    kind: LimitKind
+    whose: str
+    said: str
 
 
 @frozen

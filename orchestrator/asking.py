@@ -9,6 +9,7 @@ from typing import Literal
 
 import anyio
 
+from orchestrator.amounts import Reached
 from orchestrator.cacheuse import CacheUse, expected_turns
 from orchestrator.errors import ModelError, TooLong
 from orchestrator.events import ModelReplied, Signal, Waiting
@@ -58,12 +59,24 @@ class Ending:
 
     Attributes:
         kind: ``full`` where the service does not take the request because it is too long.
+        limit: what was reached, where the kind is ``limit``.
     """
 
     kind: Literal["finished", "refused", "limit", "unavailable", "failed", "full", "stuck"]
     words: str = ""
     error: str = ""
     hint: str = ""
+    limit: Reached | None = None
+
+
+def stopped_by(limit: Reached, how: str = "was reached") -> Ending:
+    """Return the end of what a limit stopped.
+
+    Args:
+        limit: which one.
+        how: what is said of it.
+    """
+    return Ending("limit", error=f"{limit.said} {how}", limit=limit)
 
 
 class Asking:
@@ -159,7 +172,7 @@ class Asking:
         """Make one attempt, in its turn; None when the reply came."""
         reached = self._ledger.reached()
         if reached:
-            return Ending("limit", error=f"{reached} was reached")
+            return stopped_by(reached)
         request = self._request()
         try:
             place = await self._entered(request)
@@ -191,13 +204,12 @@ class Asking:
         while True:
             reached = self._ledger.reached()
             if reached:
-                return Ending("limit", error=f"{reached} was reached")
+                return stopped_by(reached)
             reserved = self._ledger.reserve(request)
             if reserved is not None:
                 return reserved
             if not self._ledger.is_held_up(request):
-                rest = self._ledger.rest()
-                return Ending("limit", error=f"{rest} does not pay for another reply")
+                return stopped_by(self._ledger.rest(), "does not pay for another reply")
             self._show(Waiting("other runs have reserved what is left", 0.0))
             await self._ledger.account.changed()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import orjson
 
 from orchestrator.accounts import RUN, Account, Hold
+from orchestrator.amounts import Reached
 from orchestrator.contextevents import Compacted, ResultsCleared
 from orchestrator.events import (
     AUTHOR,
@@ -71,7 +73,6 @@ class Ledger:
     Attributes:
         account: what is reserved and spent, here and above.
         usage: the tokens of all replies, as the service counts them.
-        short_of: what the last reservation failed for, ``money`` or ``tokens``; else empty.
     """
 
     def __init__(  # noqa: PLR0913 - what an account depends on
@@ -99,7 +100,7 @@ class Ledger:
         self._sessions = account
         self.limits = limits
         self.usage = Usage()
-        self.short_of = ""
+        self._short_of: Literal["usd", "tokens"] = "usd"
         self._told: set[str] = set()
         self._price = price
         self._max_output = max_output
@@ -136,7 +137,6 @@ class Ledger:
         There is one request at a time: what an earlier one reserved is let go.
         """
         self._settle(0.0, 0)
-        self.short_of = ""
         size = request.size()
         usual = max(USUAL_OUTPUT, self._largest_output)
         tokens_in = self._input_tokens(size)
@@ -155,7 +155,7 @@ class Ledger:
             affordable = min(affordable, left_tokens - spare_tokens)
         if affordable < LEAST_OUTPUT:
             few = left_tokens is not None and left_tokens - spare_tokens < LEAST_OUTPUT
-            self.short_of = "tokens" if few else "money"
+            self._short_of = "tokens" if few else "usd"
             return None
         most = min(affordable, self._max_output)
         dearest = spare + most * per_token
@@ -198,9 +198,9 @@ class Ledger:
             and self.account.is_shared()
         )
 
-    def rest(self) -> str:
-        """Name what is left, for people."""
-        return "the rest of the money" if self.account.left_tokens() is None else "what is left"
+    def rest(self) -> Reached:
+        """Return the limit for which the last reservation failed."""
+        return self.account.rest(self._short_of)
 
     def left_usd(self) -> float | None:
         """Return the dollars that may still be spent; None means there is no limit."""
@@ -401,8 +401,8 @@ class Ledger:
 
     # -- what is reached and near ----------------------------------------------------------
 
-    def reached(self) -> str:
-        """Name the limit that is reached, or return an empty string."""
+    def reached(self) -> Reached | None:
+        """Return the limit that is reached, here or above; None where there is none."""
         return self.account.reached()
 
     def notice(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator import prompts
+from orchestrator.accounts import RUN as OWN
+from orchestrator.amounts import Reached
 from orchestrator.contextevents import Compacted, ResultsCleared, told
 from orchestrator.errors import (
     MACHINE,
@@ -30,29 +32,29 @@ STATUS: dict[str, OutcomeStatus] = {
 """What the ends of an agent's work mean for the run."""
 
 
-def go_on(run: Run, reached: str = "") -> str:
+def go_on(run: Run, limit: Reached | None = None) -> str:
     """Say how a parked run goes on.
 
     Args:
         run: the run.
-        reached: the limit that stopped it, as its outcome tells; it goes on with a higher one.
+        limit: what stopped it; where it is the run's own, it goes on with a higher one.
     """
     named = f"runs resume {run.run_id}" if run.forked_from else f"issue {run.issue.key}"
-    return f"go on with: orchestrate {named}{_higher(run, reached)}"
+    return f"go on with: orchestrate {named}{_higher(run, limit)}"
 
 
-def _higher(run: Run, reached: str) -> str:
+def _higher(run: Run, limit: Reached | None) -> str:
     """Return the option for twice the run's own limit; time begins anew with each sitting."""
-    limits = run.limits
-    of_others = reached.startswith("the limit of ") and " for " in reached
-    if of_others or "minute" in reached:
+    if limit is None or limit.whose != OWN:
         return ""
-    if "turn" in reached and limits.turns is not None:
-        return f" --limit-turns {limits.turns * 2}"
-    if ("token" in reached or "what is left" in reached) and limits.tokens is not None:
-        return f" --limit-tokens {limits.tokens * 2}"
-    if reached and limits.usd is not None:
-        return f" --limit-usd {max(limits.usd * 2, 1.0):g}"  # less pays for no reply
+    limits = run.limits
+    match limit.kind:
+        case "turns" if limits.turns is not None:
+            return f" --limit-turns {limits.turns * 2}"
+        case "tokens" if limits.tokens is not None:
+            return f" --limit-tokens {limits.tokens * 2}"
+        case "usd" if limits.usd is not None:
+            return f" --limit-usd {max(limits.usd * 2, 1.0):g}"  # less pays for no reply
     return ""
 
 
@@ -120,6 +122,7 @@ class Outcomes:
         commit: str = "",
         error: str = "",
         hint: str = "",
+        limit: Reached | None = None,
         notes: tuple[str, ...] = (),
     ) -> Outcome:
         """Return an outcome."""
@@ -138,6 +141,7 @@ class Outcomes:
             turns=ledger.turns,
             error=error,
             hint=hint,
+            limit=limit,
             scripted=run.scripted,
             notes=(*self.notes, *notes, *context_notes(self._events())),
             cache_read_share=round(ledger.usage.cache_read_share, 4),

@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from typing import Literal
 
 from orchestrator.amounts import Limits as Limits  # noqa: PLC0414 - told from here too
-from orchestrator.amounts import RateNews, counted
+from orchestrator.amounts import RateNews, Reached, counted
 from orchestrator.amounts import Usage as Usage  # noqa: PLC0414 - told from here too
 from orchestrator.pullrequests import Comment, Continued
 from orchestrator.stages import Evidence
@@ -427,3 +427,5 @@ class Outcome:
     evidence: tuple[Evidence, ...] = ()
     cache_read_share: float = 0.0
     """Share of the tokens that went in which the service's cache gave."""
+    limit: Reached | None = None
+    """What stopped a run whose status is ``limit_reached``."""

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from orchestrator import prompts, reviewfindings, toolbox
 from orchestrator.agent import Agent
-from orchestrator.asking import Asking, Ending, Fallback, Patience
+from orchestrator.asking import Asking, Ending, Fallback, Patience, stopped_by
 from orchestrator.care import Care, CareMeans
 from orchestrator.errors import ConfigError
 from orchestrator.events import (
@@ -48,6 +48,9 @@ from orchestrator.transcript import encode_head, encode_message, text_block
 from orchestrator.values import frozen
 from orchestrator.workflow import Work
 from orchestrator.workspaces import Shared, Workspace
+
+WHOSE = "the review"
+"""Whose the limits of all reviews are."""
 
 CHANGING = ("Write", "Edit", "Bash")
 """Tools that no reviewer has, whatever its file says."""
@@ -236,7 +239,7 @@ class Reviewer:
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(remove_tree, self._checkout)
-        if self._stops_run(ending, account):
+        if self._stops_run(ending):
             return ending
         judged = hearing.judgement()
         summary = prompts.cleaned(judged.summary) if judged else ""
@@ -276,6 +279,7 @@ class Reviewer:
             above=self._ledger,
             session=session,
             account=of,
+            whose=WHOSE,
         )
         account.recount(self._events)
         return account
@@ -372,24 +376,16 @@ class Reviewer:
             agent.prompt(prompts.ASK_VERDICT, "change")
 
     async def _within_time(self, agent: Agent) -> Ending:
-        left = self._time_left()
-        if left is None:
+        limit = self._ledger.account.time_limit()
+        if limit is None:
             return await agent.run()
-        with anyio.move_on_after(left):
+        with anyio.move_on_after(self._time_left()):
             return await agent.run()
-        return Ending("limit", error="the run's limit of time was reached in its review")
+        return stopped_by(limit, "was reached in its review")
 
-    def _stops_run(self, ending: Ending, account: Ledger) -> bool:
+    def _stops_run(self, ending: Ending) -> bool:
         """Tell whether what ended a review is the run's matter: it can go on here later."""
         time = self._time_left()
         if ending.kind == "unavailable" or (time is not None and time <= 0):
             return True
-        if ending.kind != "limit" or account.turns >= self._means.turns:
-            return False
-        if "turn" not in (reached := self._ledger.reached()) and reached:
-            return True
-        if account.short_of == "tokens":  # a review has no limit of them of its own
-            return True
-        left = self._ledger.left_usd()
-        own = None if self._means.usd is None else self._means.usd - account.spent_usd
-        return left is not None and (own is None or left < own)
+        return ending.limit is not None and ending.limit.whose != WHOSE

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from orchestrator import prompts, toolbox, toolcode, toolserver, workspaces
 from orchestrator.agent import Agent
-from orchestrator.asking import Asking, Ending
+from orchestrator.asking import Asking, Ending, stopped_by
 from orchestrator.care import Care
 from orchestrator.errors import (
     JournalError,
@@ -213,12 +213,12 @@ class Runner:
 
     async def _agent_works(self, agent: Agent) -> Ending:
         account = self._ledger.account
-        left, said = account.left_s(), account.time_limit()
-        if left is None:
+        limit = account.time_limit()
+        if limit is None:
             return await agent.run()
-        with anyio.move_on_after(left):
+        with anyio.move_on_after(account.left_s()):
             return await agent.run()
-        return Ending("limit", error=f"{said} was reached")
+        return stopped_by(limit)
 
     async def _session(self) -> tuple[Session, list[Event]]:
         """Return the author's session, and the event that opens it where it is a new one."""
@@ -384,7 +384,11 @@ class Runner:
 
     async def _stopped(self, ending: Ending) -> Outcome:
         outcome = self._outcomes.of(
-            STATUS[ending.kind], ending.words, error=ending.error, hint=ending.hint
+            STATUS[ending.kind],
+            ending.words,
+            error=ending.error,
+            hint=ending.hint,
+            limit=ending.limit,
         )
         if outcome.status in PARKED:
             return outcome

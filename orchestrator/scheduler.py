@@ -348,8 +348,8 @@ class Scheduler:
                 await self._park(runner.interrupted(), run, journal, broadcast)
             raise
         if outcome.status in PARKED:
-            reached = outcome.error if outcome.status == "limit_reached" else ""
-            outcome = dataclasses.replace(outcome, hint=outcome.hint or go_on(run, reached))
+            hint = outcome.hint or go_on(run, outcome.limit)
+            outcome = dataclasses.replace(outcome, hint=hint)
             await self._park(outcome, run, journal, broadcast)
             return outcome
         return await self._told(run, outcome, broadcast.emit, events)

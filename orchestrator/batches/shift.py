@@ -298,7 +298,6 @@ class Shift:
             view,
             self._places[view.planned.repo],
             book=self._book,
-            purse=self._purse,
             looks=self._looks,
             wall=self._wall,
         )

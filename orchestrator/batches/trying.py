@@ -9,7 +9,7 @@ import anyio
 
 from orchestrator.batches.book import NightBook
 from orchestrator.batches.fates import fate_of, fate_of_error
-from orchestrator.batches.jobs import WHOSE, Job, Looks, Purse, RunStanding, Workplace
+from orchestrator.batches.jobs import WHOSE, Job, Looks, RunStanding, Workplace
 from orchestrator.batches.nights import Fate, IssueBegun, IssueId, Why
 from orchestrator.batches.views import IssueView
 from orchestrator.events import Event, ModelReplied, Signal, Waiting
@@ -25,7 +25,6 @@ class Try:
         view: how the issue stands.
         place: where it is worked on.
         book: the night's.
-        purse: pays for it.
         looks: is told of all that the run does.
         wall: seconds since 1970.
 
@@ -41,7 +40,6 @@ class Try:
         place: Workplace,
         *,
         book: NightBook,
-        purse: Purse,
         looks: Looks,
         wall: Clock,
     ) -> None:
@@ -49,7 +47,6 @@ class Try:
         self._place = place
         self._book = book
         self._night = book.view.night
-        self._purse = purse
         self._looks = looks
         self._wall = wall
         self._scope = anyio.CancelScope()
@@ -159,13 +156,5 @@ class Try:
 
     def _why(self, outcome: Outcome) -> Why:
         """Say why a run was parked."""
-        return self._stopped or ("ceiling" if self._is_of_the_night(outcome) else "limit")
-
-    def _is_of_the_night(self, outcome: Outcome) -> bool:
-        """Tell whether it was the ceiling of all that a run came to, and no limit of its own."""
-        if f"for {WHOSE}" in outcome.error:
-            return True
-        ceiling, own = self._night.ceiling.usd, self._night.per_issue.usd
-        if ceiling is None or any(word in outcome.error for word in ("turn", "minute")):
-            return False
-        return own is None or ceiling - self._purse.spent_usd < own - outcome.cost_usd
+        of_the_night = outcome.limit is not None and outcome.limit.whose == WHOSE
+        return self._stopped or ("ceiling" if of_the_night else "limit")

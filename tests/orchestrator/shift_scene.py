@@ -10,8 +10,9 @@ from typing import Any
 import anyio
 
 from orchestrator.accounts import Account
+from orchestrator.amounts import Reached
 from orchestrator.batches.book import NightBook, decode_events
-from orchestrator.batches.jobs import Job, Looks, RunStanding
+from orchestrator.batches.jobs import WHOSE, Job, Looks, RunStanding
 from orchestrator.batches.nights import (
     Expected,
     Night,
@@ -34,11 +35,16 @@ REPO = "/r/.git"
 Step = Callable[["Place", Job], Awaitable[Outcome]]
 
 
-def ends(status: OutcomeStatus = "done", usd: float = 0.1, error: str = "") -> Step:
+def ends(
+    status: OutcomeStatus = "done",
+    usd: float = 0.1,
+    error: str = "",
+    limit: Reached | None = None,
+) -> Step:
     """Build what a run does: it spends and ends."""
 
     async def step(place: Place, job: Job) -> Outcome:
-        return place.spend(job, usd, status, error)
+        return place.spend(job, usd, status, error, limit)
 
     return step
 
@@ -59,7 +65,7 @@ def works(usd: float = 0.1, gate: anyio.Event | None = None) -> Step:
         place.spend(job, usd)
         await (gate or anyio.Event()).wait()
         if place.purse.closed:
-            return place.spend(job, 0.0, "limit_reached", f"{place.purse.closed} was reached")
+            return place.spend(job, 0.0, "limit_reached", limit=place.purse.reached())
         return place.spend(job, 0.0, "done")
 
     return step
@@ -100,12 +106,17 @@ class Place:
     looks: Looks | None = None
 
     def spend(
-        self, job: Job, usd: float, status: OutcomeStatus = "done", error: str = ""
+        self,
+        job: Job,
+        usd: float,
+        status: OutcomeStatus = "done",
+        error: str = "",
+        limit: Reached | None = None,
     ) -> Outcome:
         """Book what a run spends, where the purse has it, and return its outcome."""
         left = self.purse.left_usd()
         if left is not None and usd > left + 1e-9:
-            usd, status, error = 0.0, "limit_reached", "the rest of the money does not pay"
+            usd, status, limit = 0.0, "limit_reached", self.purse.rest("usd")
         _, before = self.runs.get(job.run, ("running", 0.0))
         parked = status in {"limit_reached", "unavailable", "cancelled"}
         self.runs[job.run] = ("parked" if parked else status, before + usd)
@@ -118,6 +129,7 @@ class Place:
             "m",
             cost_usd=before + usd,
             error=error,
+            limit=limit,
             branch="b" if status == "done" else "",
         )
 
@@ -242,7 +254,7 @@ async def a_scene(
     if before:
         kept.epoch += 1
     view = NightView(night, decode_events(await kept.events()))
-    purse = Account(night.ceiling, whose="the night")
+    purse = Account(night.ceiling, whose=WHOSE)
     place = Place(purse, dict(steps or {}))
     clock = before.clock if before else Clock()
     if before:

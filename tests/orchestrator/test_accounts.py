@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.accounts import TOGETHER, Account, Hold
+from orchestrator.accounts import RUN, TOGETHER, Account, Hold
+from orchestrator.amounts import Reached
 from orchestrator.limits import LEAST_OUTPUT, Ledger
 from orchestrator.places import PlacedTools
 from orchestrator.prices import with_cache_rates
@@ -124,14 +125,20 @@ def test_what_is_reserved_counts_on_every_level_until_it_is_settled() -> None:
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        (Limits(usd=1.0), "the limit of $1 for all runs together"),
-        (Limits(tokens=10), "the limit of 10 tokens for all runs together"),
-        (Limits(turns=1), "the limit of 1 turn for all runs together"),
-        (Limits(wall_s=60), "the limit of 1 minutes for all runs together"),
-        (Limits(usd=2.0, tokens=20, turns=2, wall_s=61), ""),
+        (Limits(usd=1.0), Reached("usd", TOGETHER, "the limit of $1 for all runs together")),
+        (
+            Limits(tokens=10),
+            Reached("tokens", TOGETHER, "the limit of 10 tokens for all runs together"),
+        ),
+        (Limits(turns=1), Reached("turns", TOGETHER, "the limit of 1 turn for all runs together")),
+        (
+            Limits(wall_s=60),
+            Reached("wall_s", TOGETHER, "the limit of 1 minute for all runs together"),
+        ),
+        (Limits(usd=2.0, tokens=20, turns=2, wall_s=61), None),
     ],
 )
-def test_a_limit_above_is_named_with_whose_it_is(limits: Limits, said: str) -> None:
+def test_a_limit_above_is_named_with_whose_it_is(limits: Limits, said: Reached | None) -> None:
     """A run that stops for what all runs have used up says so."""
     together = Account(limits, whose=TOGETHER, elapsed_s=lambda: 60.0)
     run = Account(Limits(), above=together)
@@ -180,7 +187,7 @@ def test_tokens_cut_a_reply_and_then_refuse_it() -> None:
         run.settle(3000, Usage(input_tokens=1000, output_tokens=9000 - LEAST_OUTPUT), 0.0)
         assert run.reserve(sized(3000)) is None
         run.lose(0.0, LEAST_OUTPUT)
-        assert run.reached() == "the limit of 10000 tokens"
+        assert run.reached() == Reached("tokens", RUN, "the limit of 10000 tokens")
 
 
 @pytest.mark.asyncio

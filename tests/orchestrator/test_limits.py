@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.accounts import RUN
+from orchestrator.amounts import Reached
 from orchestrator.limits import LEAST_OUTPUT, USUAL_OUTPUT, Ledger
 from orchestrator.prices import Price, with_cache_rates
 from orchestrator.records import Limits, ModelRequest, Usage
@@ -173,16 +175,16 @@ def test_the_account_adds_up(replies: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"turns": 2}, ""),
-        ({"turns": 1}, "the limit of 1 turn"),
-        ({"usd": 4.5}, ""),
-        ({"usd": 4.0}, "the limit of $4"),
-        ({"wall_s": 601, "elapsed": 600}, ""),
-        ({"wall_s": 600, "elapsed": 600}, "the limit of 10 minutes"),
-        ({}, ""),
+        ({"turns": 2}, None),
+        ({"turns": 1}, Reached("turns", RUN, "the limit of 1 turn")),
+        ({"usd": 4.5}, None),
+        ({"usd": 4.0}, Reached("usd", RUN, "the limit of $4")),
+        ({"wall_s": 601, "elapsed": 600}, None),
+        ({"wall_s": 600, "elapsed": 600}, Reached("wall_s", RUN, "the limit of 10 minutes")),
+        ({}, None),
     ],
 )
-def test_a_limit_that_is_reached_is_named(limits: dict[str, Any], said: str) -> None:
+def test_a_limit_that_is_reached_is_named(limits: dict[str, Any], said: Reached | None) -> None:
     """After a turn for four dollars, the limit that this reaches is named, and no other."""
     ledger = a_ledger(**limits)
     book(ledger, 10, Usage(input_tokens=1_000_000))

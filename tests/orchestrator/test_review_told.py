@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import prompts
+from orchestrator.accounts import RUN
+from orchestrator.amounts import Reached
 from orchestrator.delivery import NOT_REVIEWED, render_report
 from orchestrator.events import BaseMerged, Event, GateJudged, Reviewed
 from orchestrator.limits import Ledger
@@ -245,7 +247,7 @@ def test_both_accounts_pay() -> None:
     assert (review.spent_usd, run.spent_usd) == pytest.approx((0.3, 0.3))
     assert (review.turns, run.turns, run.usage) == (1, 0, usage)
     run.lose(4.9)
-    assert review.reached() == "the limit of $5"
+    assert review.reached() == Reached("usd", RUN, "the limit of $5")
     assert review.reserve(REQUEST) is None
 
 

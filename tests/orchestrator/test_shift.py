@@ -8,6 +8,9 @@ from contextlib import suppress
 import anyio
 import pytest
 
+from orchestrator.accounts import RUN
+from orchestrator.amounts import Reached
+from orchestrator.batches.jobs import WHOSE
 from orchestrator.batches.nights import (
     Expected,
     IssueBegun,
@@ -73,9 +76,7 @@ async def test_every_issue_gets_its_own_fate() -> None:
 
 async def test_faults_of_others_are_tried_again_a_few_times() -> None:
     """The same run goes on after each fault; in the end the fault is told as what it is."""
-    scene = await a_scene(
-        keys(1), {"1": [ends("unavailable", 0.2, "529")]}, wanted=Wanted(retries=2)
-    )
+    scene = await a_scene(keys(1), {"1": [ends("unavailable", 0.2)]}, wanted=Wanted(retries=2))
     await scene.work()
     assert len(scene.place.jobs) == 3
     assert [job.is_there for job in scene.place.jobs] == [False, True, True]
@@ -162,8 +163,8 @@ async def test_where_nothing_is_expected_a_runs_own_limit_is_promised() -> None:
 async def test_a_run_that_came_to_the_ceiling_is_told_as_that() -> None:
     """A run parked for want of the night's money is not one that came to its own limit."""
     steps = {
-        "1": [ends("limit_reached", 1.0, "the rest of the money does not pay for another reply")],
-        "2": [ends("limit_reached", 0.5, "the limit of 3 turns was reached")],
+        "1": [ends("limit_reached", 1.0, limit=Reached("usd", WHOSE, "the rest of the money"))],
+        "2": [ends("limit_reached", 0.5, limit=Reached("turns", RUN, "the limit of 3 turns"))],
     }
     scene = await a_scene(keys(2), steps, parallel=1, ceiling=Limits(usd=1.6))
     await scene.work()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from orchestrator.accounts import RUN
+from orchestrator.amounts import Reached
 from orchestrator.errors import ConfigError
 from orchestrator.events import (
     ModelReplied,
@@ -88,6 +90,7 @@ async def test_money_that_pays_no_reply(stage: Stage) -> None:
     assert outcome.status == "limit_reached"
     assert not stage.model.requests
     assert (outcome.cost_usd, outcome.turns) == (0.0, 0)
+    assert outcome.limit == Reached("usd", RUN, "the rest of the money")
     assert outcome.hint == "go on with: orchestrate issue 1 --limit-usd 1"
 
 
@@ -111,7 +114,8 @@ async def test_turns(stage: Stage) -> None:
     looks = [says("", ("Glob", {"pattern": f"*.{kind}"})) for kind in "abcdefghi"]
     outcome = await stage.play(*looks, limit_turns=4)
     assert (outcome.status, outcome.turns) == ("limit_reached", 4)
-    assert "4 turns" in outcome.error
+    assert outcome.limit == Reached("turns", RUN, "the limit of 4 turns")
+    assert outcome.error == "the limit of 4 turns was reached"
     assert outcome.hint == "go on with: orchestrate issue 1 --limit-turns 8"
     assert len(stage.model.requests) == 4
     told = stage.notices()

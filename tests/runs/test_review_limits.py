@@ -56,7 +56,7 @@ async def test_a_model_of_its_own(stage: Stage) -> None:
 async def test_the_ceiling_of_reviews(stage: Stage) -> None:
     """Reviews that would cost more than review.usd are not executed, and so nothing passes."""
     stage.settings("review: {enabled: true, usd: 0.01}\n")
-    await no_verdict(stage, judges(), said="the rest of the money does not pay")
+    await no_verdict(stage, judges(), said="the rest of the money for the review does not pay")
     assert len(stage.model.requests) == 2
 
 
@@ -76,7 +76,7 @@ async def test_the_turns_of_a_review(stage: Stage) -> None:
     """A reviewer that reads for ever is stopped, and has given no verdict."""
     stage.settings("review: {enabled: true, turns: 3}\n")
     read = [says("", ("Read", {"file_path": "README.md"}))] * 3
-    await no_verdict(stage, *read, judges(), said="the limit of 3 turns was reached")
+    await no_verdict(stage, *read, judges(), said="the limit of 3 turns for the review was reached")
 
 
 async def test_the_run_s_own_limit_parks(stage: Stage) -> None:
