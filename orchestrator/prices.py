@@ -12,6 +12,8 @@ from orchestrator.values import frozen
 
 TABLE = Path(__file__).with_name("prices.yaml")
 DEFAULT_MAX_OUTPUT = 32_000
+INHERIT = "inherit"
+"""What an agent's file says where it leaves the model to the settings."""
 
 
 @frozen
@@ -99,6 +101,11 @@ def by_name(models: Iterable[Model]) -> dict[str, Model]:
         for name in (model.id, *model.aliases):
             found[name.lower()] = model
     return found
+
+
+def named(name: str | None, default: str) -> str:
+    """Return the model that a file or a wish names, else the one of the settings."""
+    return default if name is None or name.strip().lower() == INHERIT else name
 
 
 def resolve(name: str, extra: dict[str, Model]) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from orchestrator.change import CommittedChange, settings_files
 from orchestrator.checkout import hand_over
 from orchestrator.config import OWN, SHARED
 from orchestrator.errors import RepositoryRefused
+from orchestrator.events import Event
 from orchestrator.gates.detect import DetectedTestsGate, candidate_of
 from orchestrator.judging import judge_change
-from orchestrator.ports import Gate, Sandbox
+from orchestrator.ports import EventSink, Gate, Sandbox
 from orchestrator.preparation import Needs
 from orchestrator.records import Verdict
 from orchestrator.repository import Repository
@@ -41,8 +42,6 @@ ISSUE = re.compile(r"feature/([A-Z][A-Z0-9_]*-[0-9]+(?=-)|[A-Za-z0-9_]+)-")
 NO_ISSUE = "NUMBER"
 """Stands for the issue of a branch whose name has none; the branch-name gate tells it so."""
 
-Emit = Callable[..., Awaitable[None]]
-
 
 @frozen
 class JudgedBranch:
@@ -62,7 +61,7 @@ class Judging:
 
     Attributes:
         config: the settings, with the repository's own as its checkout has them.
-        emit: is told of each verdict as it comes.
+        sinks: are told of each verdict as it comes.
         given: a program's own gates.
         reload: makes the settings anew, with the repository's own as a commit has them; None where
             a program gave the settings.
@@ -73,7 +72,7 @@ class Judging:
     state: Path
     sandbox: Sandbox
     environment: Mapping[str, str]
-    emit: Emit
+    sinks: tuple[EventSink, ...] = ()
     given: tuple[Gate, ...] = ()
     reload: Callable[[Mapping[str, bytes]], Config] | None = None
 
@@ -119,13 +118,18 @@ class Judging:
                 change,
                 [one.gate for one in gates],
                 (),
-                self.emit,
+                self._tell,
                 number=1,
                 parallel=config.gates.parallel,
             )
         if await anyio.to_thread.run_sync(self.repository.is_dirty):
             notes = (*notes, "your uncommitted changes are not judged")
         return JudgedBranch(name, commit, since, change.tree, tuple(verdicts), notes)
+
+    async def _tell(self, *events: Event) -> None:
+        for event in events:
+            for sink in self.sinks:
+                await sink(event)
 
     def listed(self, config: Config, commit: str) -> list[Listed]:
         """Return the gates that settings and the files of a base commit ask for."""
@@ -214,7 +218,7 @@ class Judging:
 
             network = needs.network
             limits = EgressLimits(received=network.received, sent=network.sent)
-            proxy = EgressProxy(network.setup, limits, self.emit, used=(0, 0))
+            proxy = EgressProxy(network.setup, limits, self._tell, used=(0, 0))
             async with proxy.open(folder) as socket:
                 hand_over(socket, self.sandbox.owner)
                 yield socket

@@ -281,15 +281,15 @@ async def _considered(
     for age, issue in enumerate(issues):
         try:
             decision = await routing.decide(issue, wish.wanted.agent)
+            agent = decision.agent or ""
+            case = _case(here, issue, agent, wish)
         except ConfigError as error:
-            if wish.wanted.agent is not None:
+            if wish.wanted.agent is not None or wish.wanted.model is not None:
                 raise  # the name that is wrong is that of the whole night
             not_planned.append(_left(here, issue.key, error, issue.title))
             continue
-        agent = decision.agent or ""
         reason = f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
         waiting = Waiting(issue, here.site.repo, agent, age if ages else 0)
-        case = _case(here, issue, agent, wish)
         foretold = expected(case, learnt)
         found.append(Considered(waiting, agent, reason, foretold))
     return found
@@ -298,7 +298,7 @@ async def _considered(
 def _case(here: _Here, issue: Issue, agent: str, wish: NightWish) -> Case:
     config, definition = here.config, here.agents.get(agent)
     own = definition.model if definition is not None else None
-    name = wish.wanted.model or own or config.model.default
+    name = prices.named(wish.wanted.model or own, config.model.default)
     if name.startswith(REPLAY):
         model = prices.Model(name, prices.with_cache_rates(0, 0))
     else:

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from orchestrator.batches.book import (
 )
 from orchestrator.batches.jobs import WHOSE, Looks, nobody
 from orchestrator.batches.lane import Lane
-from orchestrator.batches.nights import LaneName, Night, NightBegun, Site
+from orchestrator.batches.nights import LaneName, Night, NightBegun, Planned, Site
 from orchestrator.batches.posting import LanePace
 from orchestrator.batches.shift import Shift, ShiftPace
 from orchestrator.batches.views import NightView
@@ -147,7 +147,7 @@ class Nights:
         name = night.night or f"{time.strftime('%Y-%m-%d', time.localtime(began))}-{_few()}"
         night = replace(night, night=name, began=began)
         async with AsyncExitStack() as stack:
-            places, account, lanes = await self._opened(night, stack)
+            places, account, lanes = await self._opened(night, night.plan, stack)
             kept = await self._kept().begin(night.night, encode_night(night))
             shift = await self._shift(night, NightView(night), kept, places, account, lanes)
             stack.push_async_callback(_over, shift)
@@ -193,7 +193,8 @@ class Nights:
             lane=lane or old.lane,
         )
         async with AsyncExitStack() as stack:
-            places, account, lanes = await self._opened(new, stack)
+            left = [one.planned for one in view.unfinished()]
+            places, account, lanes = await self._opened(new, left, stack)
             kept = await self._kept().take_over(row.night)
             shift = await self._shift(new, view, kept, places, account, lanes)
             stack.push_async_callback(_over, shift)
@@ -208,7 +209,7 @@ class Nights:
         return rows[0]
 
     async def _opened(
-        self, night: Night, stack: AsyncExitStack
+        self, night: Night, left: Sequence[Planned], stack: AsyncExitStack
     ) -> tuple[dict[str, NightPlace], Account, _Lanes]:
         """Open each repository of a night; all that can be refused is refused here."""
         began = time.monotonic()
@@ -220,7 +221,8 @@ class Nights:
         places = {}
         for site in night.sites:
             made = await stack.enter_async_context(self._orchestrator(site, account, lanes))
-            await made.ready()
+            who = dict.fromkeys(one.agent for one in left if one.repo == site.repo)
+            await made.ready(list(who), night.wanted.model)
             places[site.repo] = NightPlace(made, self._open(), site.repo)
         missing = {one.repo for one in night.plan} - set(places)
         if missing:

@@ -183,10 +183,28 @@ class RepositoryPlans:
         self._clients.of(model.id)
         return model.id, False
 
+    def require_a_model(self, agents: Sequence[str], wanted: str | None) -> None:
+        """Refuse where none of some agents has a model that can be asked.
+
+        Raises:
+            ConfigError: why the first of them has none.
+        """
+        refused: list[ConfigError] = []
+        for name in agents:
+            if name not in self.roster():
+                continue  # routing decides again, and tells of it
+            try:
+                self.model_for(self.roster()[name], wanted)
+            except ConfigError as error:
+                refused.append(error)
+            else:
+                return
+        if refused:
+            raise refused[0]
+
     def _resolved(self, name: str | None) -> prices.Model:
         """Return the model that an agent's file or a setting names, else the configured one."""
-        if name is None or name == "inherit":
-            name = self._config.model.default
+        name = prices.named(name, self._config.model.default)
         return prices.resolve(name, self._config.extra_models())
 
     def limits(self, wish: Wish, before: Limits | None) -> Limits:

@@ -41,7 +41,6 @@ from orchestrator.settings import Config
 if TYPE_CHECKING:
     from orchestrator.assembly.branches import JudgedBranch, Judging
     from orchestrator.assembly.history import History
-    from orchestrator.events import Event
 
 
 CLOSING_S = 10.0
@@ -283,23 +282,25 @@ class Orchestrator:
         row = await self._open_journal().row(run)
         if row.repo != self._repository.id:
             raise ConfigError(f"run {row.run} belongs to {row.repo}", hint="name it with --repo")
-        ended = await self._open_journal().reopened(row.run)
-        if ended is not None:
-            return await self._scheduler().completed(*ended)
         wish = Wish(
             None, model, limit_usd, limit_turns,
             limit_tokens=limit_tokens, limit_minutes=limit_minutes, take_over=take_over,
         )  # fmt: skip
-        return await self._scheduler().resume(row.run, wish)
+        return await self._go_on(self._scheduler(), row.run, wish)
 
-    async def ready(self) -> None:
+    async def ready(self, agents: Sequence[str] = (), model: str | None = None) -> None:
         """Prove that runs can be begun here: the walls stand, and the settings go together.
+
+        Args:
+            agents: who are expected to work; at least one of them has to have a model.
+            model: which one is wished for; None is each agent's own.
 
         Raises:
             OrchestratorError: the machine or a setting has to be mended first.
         """
         self._open_plans().require_delivery()
         await self._open_plans().ready()
+        self._open_plans().require_a_model(agents, model)
 
     async def work(
         self, key: str, wish: Wish, *, run: str = "", sinks: Sequence[EventSink] = ()
@@ -318,6 +319,9 @@ class Orchestrator:
         scheduler = self._scheduler(sinks)
         if not run:
             return await scheduler.run_issue(key, wish)
+        return await self._go_on(scheduler, run, wish)
+
+    async def _go_on(self, scheduler: Scheduler, run: str, wish: Wish) -> Outcome:
         ended = await self._open_journal().reopened(run)
         return await (scheduler.completed(*ended) if ended else scheduler.resume(run, wish))
 
@@ -411,15 +415,10 @@ class Orchestrator:
             state=self._state,
             sandbox=self._sandbox or make_sandbox(self._config.sandbox, self._state),
             environment=self._environment,
-            emit=self._tell,
+            sinks=self._sinks,
             given=self._gates,
             reload=self._reload,
         )
-
-    async def _tell(self, *events: Event) -> None:
-        for event in events:
-            for sink in self._sinks:
-                await sink(event)
 
     def agents(self) -> Roster:
         """Return the agents that this repository's runs can use."""

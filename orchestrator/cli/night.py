@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from orchestrator import config as configuration
 from orchestrator.assembly.nightplans import NightWish, plan_night
 from orchestrator.assembly.nights import Nights
 from orchestrator.batches.nights import LaneName, Night, Wanted
-from orchestrator.batches.planning import NightPlan
+from orchestrator.batches.planning import NightPlan, NotPlanned
 from orchestrator.batches.report import NightReport
 from orchestrator.batches.shift import Shift
 from orchestrator.batches.until import moment
@@ -103,7 +103,8 @@ def begin(order: NightOrder) -> int:
         until=until,
         lane=wish.lane,
     )
-    return work(order, lambda nights: nights.begun(night))
+    unread = [one for one in plan.not_planned if one.is_missing or one.is_broken]
+    return work(order, lambda nights: nights.begun(night), unread)
 
 
 async def _planned(wish: NightWish, state: Path) -> NightPlan:
@@ -134,12 +135,13 @@ def resume(batch: str, order: NightOrder) -> int:
 # -- at work -------------------------------------------------------------------------------
 
 
-def work(order: NightOrder, opened: Opening) -> int:
+def work(order: NightOrder, opened: Opening, unread: Sequence[NotPlanned] = ()) -> int:
     """Work on a batch to its end, or until it is stopped; show it, and tell at the end.
 
     Args:
         order: what the command line asks for.
         opened: begins the batch, or goes on with it.
+        unread: what was meant and is not in it, since it is not there or broken.
     """
     with ExitStack() as stack:
         log = None
@@ -158,12 +160,12 @@ def work(order: NightOrder, opened: Opening) -> int:
         shown = NightShow(sys.stderr, table=table, log=log)
         batch, was_stopped = anyio.run(_work, order, opened, shown)
     found = report_of(batch, order.state_folder())
-    code = exit_code(found, was_stopped=was_stopped)
+    code = exit_code(found, was_stopped=was_stopped) or int(bool(unread))
     _tell(found, code, order.config)
     if order.as_json:
         sys.stdout.write(rendered(found, "json"))
     else:
-        click.echo("\n".join(ending(found)))
+        click.echo("\n".join([*ending(found), *map(_not_planned, unread)]))
     return code
 
 
@@ -250,6 +252,10 @@ def ending(found: NightReport) -> list[str]:
         lines.append(f"  go on     orchestrate batch resume {found.night}")
     lines.append(f"  report    orchestrate batch report {found.night} --output night.html")
     return lines
+
+
+def _not_planned(one: NotPlanned) -> str:
+    return f"  {line(one.issue, 40):<10} not planned: {line(one.why, 200)}"
 
 
 def _tell(found: NightReport, code: int, explicit: Path | None) -> None:

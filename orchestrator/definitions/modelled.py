@@ -10,8 +10,6 @@ from orchestrator.definitions.definition import Checked
 from orchestrator.definitions.remark import Remark
 from orchestrator.errors import ConfigError
 
-INHERIT = "inherit"
-
 
 def with_model_remarks(checked: Checked, extra: dict[str, prices.Model]) -> Checked:
     """Return what came of a file, with a remark on each model that is unknown or has no price.
@@ -27,7 +25,7 @@ def with_model_remarks(checked: Checked, extra: dict[str, prices.Model]) -> Chec
 
 def _remarks(checked: Checked, extra: dict[str, prices.Model]) -> Iterator[Remark]:
     for name, (line, column) in zip(checked.models, checked.models_at, strict=True):
-        if name.lower() == INHERIT:
+        if name.strip().lower() == prices.INHERIT:
             continue
         try:
             model = prices.resolve(name, extra)

@@ -22,7 +22,7 @@ from orchestrator.cli.night import exit_code
 from tests.batch_server import Answer, BatchServer, Refusal, serve_batches
 from tests.batches.nights_of import a_report
 from tests.batches.test_onend import a_hook
-from tests.runs.conftest import CommandLine, git
+from tests.runs.conftest import PROJECT, CommandLine, git
 
 KEY = re.compile(r"wish number (\d+)")
 SETTINGS = "model: {retries: 1, backoff_s: 0.01}\ngates: {rounds: 1, detect_tests: false}\n"
@@ -165,6 +165,45 @@ def test_a_machine_without_walls_begins_no_night(night: CommandLine, wishes: Wis
     assert "orchestrate: podman is not installed" in done.stderr
     assert "there is no batch yet" in night.run("batch", "report").stderr
     assert wishes.asked == []
+
+
+@pytest.mark.parametrize("more", [(), ("--lane", "batches")])
+def test_a_batch_whose_models_nobody_can_ask_begins_no_night(
+    night: CommandLine, wishes: Wishes, more: tuple[str, ...]
+) -> None:
+    """A missing key is told at once with a 2, as for one issue; no batch is recorded."""
+    night.environment["ANTHROPIC_API_KEY"] = ""
+    done = night.run(*ALL, *more)
+    assert done.returncode == 2, done.stderr
+    assert "orchestrate: no key for the model's service (set ANTHROPIC_API_KEY" in done.stderr
+    assert "there is no batch yet" in night.run("batch", "report").stderr
+    unknown = night.run(*ALL, *more, "--model", "gpt")
+    assert unknown.returncode == 2 and "gpt" in unknown.stderr
+    assert wishes.asked == [] and night.events() == []
+
+
+def test_a_model_that_nobody_knows_stops_no_other_agent(night: CommandLine) -> None:
+    """Its issues are not planned, with why; an agent that leaves the model to the settings works."""
+    text = (PROJECT / "agents" / "backend-engineer.md").read_text(encoding="utf-8")
+    folder = night.repo / ".claude" / "agents"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in (("odd-engineer", "gpt"), ("calm-engineer", "Inherit")):
+        header = f"name: {name}\nmodel: {model}\n"
+        kept = re.sub(r"^(name|model): .*\n", "", text, flags=re.MULTILINE)
+        made = kept.replace("---\n", f"---\n{header}", 1)
+        (folder / f"{name}.md").write_text(made, encoding="utf-8")
+    for key, agent in (("11", "calm-engineer"), ("12", "odd-engineer")):
+        issue = night.repo / "issues" / f"{key}-wish.md"
+        header = issue.read_text(encoding="utf-8").replace(
+            "title:", f"assignee: {agent}\ntitle:", 1
+        )
+        issue.write_text(header, encoding="utf-8")
+    git(night.repo, "add", "--all")
+    git(night.repo, "commit", "--quiet", "--message", "odd")
+    done = night.run("batch", "--issues", "11,12")
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"^ *11 +done, ", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^ *12 +not planned: unknown model 'gpt' \(known", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
