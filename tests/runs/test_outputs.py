@@ -77,7 +77,9 @@ def test_no_file_gets_the_number_of_a_closed_output(
 def test_an_interruption_while_it_loads_is_quiet(orchestrate: CommandLine, tmp_path: Path) -> None:
     """Ctrl-C before the command line is there ends with 130, and shows no traceback."""
     (tmp_path / "slow").mkdir()
-    interrupted = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    # Where the tests run in the background of a shell, the signal is ignored from the start.
+    as_ever = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    interrupted = f"{as_ever}os.kill(os.getpid(), signal.SIGINT)\n"
     (tmp_path / "slow" / "click.py").write_text(interrupted, encoding="utf-8")
     done = orchestrate.run("issue", "1", PYTHONPATH=str(tmp_path / "slow"))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
