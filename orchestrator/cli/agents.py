@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.options import option
+
 if TYPE_CHECKING:
     from orchestrator.definitions.definition import Checked
     from orchestrator.definitions.folder import Roster
     from orchestrator.records import AgentDefinition
 
-REPO = click.option(
+REPO = option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-AGENTS = click.option(
+AGENTS = option(
     "--agents",
     type=click.Path(path_type=Path),
     help="A folder of agent files that wins over all others.",
@@ -32,7 +34,7 @@ def command() -> None:
 @command.command("list")
 @REPO
 @AGENTS
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_agents(repo: Path, agents: Path | None, as_json: bool) -> int:
     """List the agents an issue can go to, where each comes from, and the tools it really has."""
     found = _roster(repo, agents)
@@ -54,7 +56,7 @@ def list_agents(repo: Path, agents: Path | None, as_json: bool) -> int:
 @click.argument("name")
 @REPO
 @AGENTS
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show_agent(name: str, repo: Path, agents: Path | None, as_json: bool) -> int:
     """Show agent NAME: where it comes from, what it may do, and what it is told."""
     from orchestrator.routing.route import known
@@ -78,7 +80,7 @@ def show_agent(name: str, repo: Path, agents: Path | None, as_json: bool) -> int
 
 @command.command("check")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object a file.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array, an object a file.")
 def check_files(paths: tuple[Path, ...], as_json: bool) -> int:
     """Check agent files, and all below folders, as a compiler would.
 

@@ -9,53 +9,34 @@ from typing import Any
 import click
 
 from orchestrator.cli.amounts import AMOUNT
+from orchestrator.cli.options import option
 
 Body = Callable[..., int]
 Decorator = Callable[[Body], Body]
 
 
-class Said(click.Option):
-    """An option that is left out, or says something.
-
-    An empty one comes of an empty variable, and means nothing: a night without an end at worst.
-    """
-
-    def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """Return the option's value; an empty one is wrong usage."""
-        each = value if isinstance(value, tuple | list) else (value,)
-        if any(isinstance(one, str) and not one.strip() for one in each):
-            raise click.BadParameter("it is empty: give it a value, or leave it out", ctx, self)
-        return super().process_value(ctx, value)
-
-
-STATE = click.option(
-    "--state", cls=Said, type=click.Path(path_type=Path), help="Where runs are kept."
-)
-REPO = click.option(
+STATE = option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+REPO = option(
     "--repo",
     "repos",
-    cls=Said,
     type=click.Path(path_type=Path),
     multiple=True,
     help="Any folder of the repository; again for several.",
 )
 SHOWING = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
-    click.option(
+    option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+    option(
         "--log-file",
-        cls=Said,
         type=click.Path(path_type=Path),
         help="Write every event as a line of JSON.",
     ),
 )
 LIMITS = (
-    click.option("--limit-usd", type=AMOUNT, help="Dollars that all of it may cost."),
-    click.option("--per-issue-usd", type=AMOUNT, help="Dollars that one issue may cost."),
-    click.option(
-        "--parallel", type=click.IntRange(min=1, max=200), help="Issues worked on at once."
-    ),
-    click.option("--until", cls=Said, help="When it is over: 06:00, +8h, or a date and time."),
-    click.option(
+    option("--limit-usd", type=AMOUNT, help="Dollars that all of it may cost."),
+    option("--per-issue-usd", type=AMOUNT, help="Dollars that one issue may cost."),
+    option("--parallel", type=click.IntRange(min=1, max=200), help="Issues worked on at once."),
+    option("--until", help="When it is over: 06:00, +8h, or a date and time."),
+    option(
         "--lane",
         type=click.Choice(["now", "batches", "auto"]),
         help="batches: half the price, slow; auto: batches while there is time.",
@@ -63,13 +44,12 @@ LIMITS = (
 )
 
 MEANS = (
-    click.option(
+    option(
         "--agents",
-        cls=Said,
         type=click.Path(path_type=Path),
         help="A folder of agent files that wins over all others.",
     ),
-    click.option(
+    option(
         "--sandbox",
         type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
         help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
@@ -89,25 +69,20 @@ def options(*given: Decorator) -> Decorator:
 
 
 @click.group(invoke_without_command=True)
-@click.option(
-    "--label", "labels", cls=Said, multiple=True, help="Issues that carry it; again for several."
-)
-@click.option("--issues", cls=Said, help="Their keys: 1,4-9 or SHOP-12,SHOP-14-20.")
-@click.option("--agent", cls=Said, help="Name the agent instead of routing.")
-@click.option(
-    "--model", cls=Said, help="Alias or id; or replay:FILE, which plays recorded replies."
-)
-@click.option(
+@option("--label", "labels", multiple=True, help="Issues that carry it; again for several.")
+@option("--issues", help="Their keys: 1,4-9 or SHOP-12,SHOP-14-20.")
+@option("--agent", help="Name the agent instead of routing.")
+@option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
+@option(
     "--side-by-side", is_flag=True, help="Work at once on issues that name the same files, too."
 )
 @options(*LIMITS)
-@click.option("--dry-run", is_flag=True, help="Print the plan and what it may cost; begin nothing.")
+@option("--dry-run", is_flag=True, help="Print the plan and what it may cost; begin nothing.")
 @REPO
 @options(*SHOWING)
 @STATE
-@click.option(
+@option(
     "--config",
-    cls=Said,
     type=click.Path(path_type=Path),
     help="A settings file that wins over the others.",
 )
@@ -143,12 +118,11 @@ def resume(**given: Any) -> int:
 
 @command.command("report")
 @click.argument("batch", required=False, default="")
-@click.option("--html", "form", flag_value="html", help="One page that needs nothing beside it.")
-@click.option("--md", "form", flag_value="md", help="Markdown; the default on a terminal.")
-@click.option("--json", "form", flag_value="json", help="All of it as data.")
-@click.option(
+@option("--html", "form", flag_value="html", help="One page that needs nothing beside it.")
+@option("--md", "form", flag_value="md", help="Markdown; the default on a terminal.")
+@option("--json", "form", flag_value="json", help="All of it as data.")
+@option(
     "--output",
-    cls=Said,
     type=click.Path(path_type=Path),
     help="A file; its ending can say the form.",
 )
@@ -161,7 +135,7 @@ def report(batch: str, form: str | None, output: Path | None, state: Path | None
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @STATE
 def list_batches(as_json: bool, state: Path | None) -> int:
     """List all batches, newest first."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.options import option
 from orchestrator.values import frozen
 
 OLDEST_GIT = (2, 31)
@@ -31,8 +32,8 @@ class Finding:
 
 
 @click.command()
-@click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def command(state: Path | None, as_json: bool) -> int:
     """Tell what works on this machine, and how to mend what does not."""
     from orchestrator.config import state_folder

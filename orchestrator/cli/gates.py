@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.options import option
+
 if TYPE_CHECKING:
     from orchestrator.assembly.branches import JudgedBranch
     from orchestrator.assembly.runtime import Orchestrator
@@ -19,16 +21,16 @@ TAIL = 20
 WIDTH = 160
 """Lines of a failed gate's output that are shown, and characters of each."""
 
-REPO = click.option(
+REPO = option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-STATE = click.option(
+STATE = option(
     "--state", type=click.Path(path_type=Path), help="Where checkouts are made for a while."
 )
-CONFIG = click.option(
+CONFIG = option(
     "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
 )
-SANDBOX = click.option(
+SANDBOX = option(
     "--sandbox",
     type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
     help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
@@ -42,10 +44,10 @@ def command() -> None:
 
 @command.command("run")
 @REPO
-@click.option("--branch", default="", help="What is judged; else what is checked out.")
-@click.option("--base", default="", help="What it is a change of; else origin/HEAD, main, master.")
-@click.option("--strict", is_flag=True, help="Fail also where a gate could not be executed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
+@option("--branch", default="", help="What is judged; else what is checked out.")
+@option("--base", default="", help="What it is a change of; else origin/HEAD, main, master.")
+@option("--strict", is_flag=True, help="Fail also where a gate could not be executed.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
 @STATE
 @CONFIG
 @SANDBOX
@@ -89,7 +91,7 @@ def run_gates(  # noqa: PLR0913 - one parameter an option
 
 @command.command("list")
 @REPO
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @STATE
 @CONFIG
 def list_gates(repo: Path, as_json: bool, state: Path | None, config: Path | None) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.options import option
+
 
 @click.command()
-@click.option(
+@option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@option("--force", is_flag=True, help="Replace files that are there already.")
 def command(repo: Path, force: bool) -> None:
     """Write config.yaml and agents/ into the repository, and a first issue if it has none.
 

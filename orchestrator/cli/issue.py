@@ -7,42 +7,39 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.amounts import AMOUNT
+from orchestrator.cli.options import option
 
 
 @click.command()
 @click.argument("key")
-@click.option(
+@option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-@click.option("--agent", help="Name the agent instead of routing.")
-@click.option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
-@click.option("--limit-usd", type=AMOUNT, help="Dollars this run may cost.")
-@click.option("--limit-turns", type=click.IntRange(min=1), help="Turns this run may take.")
-@click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens this run may use.")
-@click.option("--limit-minutes", type=AMOUNT, help="Minutes it may take from now.")
-@click.option("--new", is_flag=True, help="Give up the issue's unfinished run and start anew.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
-)
-@click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
-@click.option(
+@option("--agent", help="Name the agent instead of routing.")
+@option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
+@option("--limit-usd", type=AMOUNT, help="Dollars this run may cost.")
+@option("--limit-turns", type=click.IntRange(min=1), help="Turns this run may take.")
+@option("--limit-tokens", type=click.IntRange(min=1), help="Tokens this run may use.")
+@option("--limit-minutes", type=AMOUNT, help="Minutes it may take from now.")
+@option("--new", is_flag=True, help="Give up the issue's unfinished run and start anew.")
+@option("--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else.")
+@option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+@option(
     "--config",
     type=click.Path(path_type=Path),
     help="A settings file that wins over the others.",
 )
-@click.option(
+@option(
     "--agents",
     type=click.Path(path_type=Path),
     help="A folder of agent files that wins over all others.",
 )
-@click.option(
+@option(
     "--sandbox",
     type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
     help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
 )
-@click.option(
-    "--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON."
-)
+@option("--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON.")
 def command(**options: object) -> int:
     """Work on issue KEY, or go on with its unfinished run.
 

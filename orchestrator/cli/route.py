@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.options import option
+
 if TYPE_CHECKING:
     from orchestrator.assembly.routes import IssueRouting
     from orchestrator.records import Issue
@@ -24,20 +26,20 @@ SHOWN = 10
 
 @click.command()
 @click.argument("target")
-@click.option("--explain", is_flag=True, help="Show which rules and words decided.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object an issue.")
-@click.option(
+@option("--explain", is_flag=True, help="Show which rules and words decided.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array, an object an issue.")
+@option(
     "--agents", type=click.Path(path_type=Path), help="Route among the agents of this folder alone."
 )
-@click.option(
+@option(
     "--routes",
     type=click.Path(path_type=Path),
     help="A file with labels:, paths:, assignees:, default: instead of the settings' routing.",
 )
-@click.option(
+@option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-@click.option(
+@option(
     "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
 )
 def command(  # noqa: PLR0913 - one for each option

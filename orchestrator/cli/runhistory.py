@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from orchestrator.cli.options import option
+
 if TYPE_CHECKING:
     from orchestrator.assembly.history import History
     from orchestrator.clearing import Cleared
@@ -19,21 +21,21 @@ if TYPE_CHECKING:
     from orchestrator.replaying import Replayed
 
 T = TypeVar("T")
-REPO = click.option(
+REPO = option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
-CONFIG = click.option(
+STATE = option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+CONFIG = option(
     "--config",
     type=click.Path(path_type=Path),
     help="A settings file that wins over the others.",
 )
-SANDBOX = click.option(
+SANDBOX = option(
     "--sandbox",
     type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
     help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+JSON = option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
@@ -60,7 +62,7 @@ class Age(click.ParamType[float]):
 @STATE
 @CONFIG
 @SANDBOX
-@click.option(
+@option(
     "--take-over",
     is_flag=True,
     help="Take it from a process that is there, and was silent for a minute.",
@@ -86,7 +88,7 @@ def abandon(run: str, *, take_over: bool, as_json: bool, **options: Any) -> int:
 
 
 @click.command("gc")
-@click.option(
+@option(
     "--older-than",
     "older_s",
     type=Age(),
@@ -94,7 +96,7 @@ def abandon(run: str, *, take_over: bool, as_json: bool, **options: Any) -> int:
     show_default=True,
     help="How long ago a run has to have ended.",
 )
-@click.option("--dry-run", "dry", is_flag=True, help="Only say what would be removed.")
+@option("--dry-run", "dry", is_flag=True, help="Only say what would be removed.")
 @STATE
 @SANDBOX
 @JSON
@@ -145,7 +147,7 @@ def _told(one: Cleared, *, dry: bool) -> str:
 
 @click.command("export")
 @click.argument("run")
-@click.option("--output", type=click.Path(path_type=Path), help="A file; else standard output.")
+@option("--output", type=click.Path(path_type=Path), help="A file; else standard output.")
 @STATE
 def export(run: str, *, output: Path | None, state: Path | None) -> int:
     """Write run RUN as lines of JSON: an event a line, as the journal has it.

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.amounts import AMOUNT
+from orchestrator.cli.options import option
 from orchestrator.cli.runhistory import abandon, collect, export, journal_of, replay, state_of
 
 if TYPE_CHECKING:
     from orchestrator.journals.sqlite import RunRow
     from orchestrator.records import Outcome
 
-STATE = click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
-REPO = click.option(
+STATE = option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+REPO = option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-AS_JSON = click.option(
+AS_JSON = option(
     "--json", "as_json", is_flag=True, help="Print one Outcome object on stdout, nothing else."
 )
-CONFIG = click.option(
+CONFIG = option(
     "--config",
     type=click.Path(path_type=Path),
     help="A settings file that wins over the others.",
 )
-SANDBOX = click.option(
+SANDBOX = option(
     "--sandbox",
     type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
     help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
@@ -48,7 +49,7 @@ command.add_command(replay)
 
 @command.command("list")
 @STATE
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_runs(state: Path | None, as_json: bool) -> None:
     """List all runs, newest first."""
     rows = _rows(state)
@@ -85,7 +86,7 @@ def list_runs(state: Path | None, as_json: bool) -> None:
 @command.command("show")
 @click.argument("run")
 @STATE
-@click.option("--json", "as_json", is_flag=True, help="Print the Outcome object.")
+@option("--json", "as_json", is_flag=True, help="Print the Outcome object.")
 def show_run(run: str, state: Path | None, as_json: bool) -> int:
     """Show how run RUN stands; the beginning of its id is enough."""
     import anyio
@@ -134,12 +135,12 @@ def _show_family(row: RunRow, forks: list[str]) -> None:
 @command.command("resume")
 @click.argument("run")
 @REPO
-@click.option("--model", help="Another model from here on.")
-@click.option("--limit-usd", type=AMOUNT, help="Dollars the whole run may cost.")
-@click.option("--limit-turns", type=click.IntRange(min=1), help="Turns the whole run may take.")
-@click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the whole run may use.")
-@click.option("--limit-minutes", type=AMOUNT, help="Minutes it may take from now.")
-@click.option(
+@option("--model", help="Another model from here on.")
+@option("--limit-usd", type=AMOUNT, help="Dollars the whole run may cost.")
+@option("--limit-turns", type=click.IntRange(min=1), help="Turns the whole run may take.")
+@option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the whole run may use.")
+@option("--limit-minutes", type=AMOUNT, help="Minutes it may take from now.")
+@option(
     "--take-over",
     is_flag=True,
     help="Take it from a process that is there, and was silent for a minute.",
@@ -157,15 +158,13 @@ def resume_run(**options: object) -> int:
 
 @command.command("fork")
 @click.argument("run")
-@click.option("--at", type=click.IntRange(min=0), required=True, help="The turn to go on after.")
+@option("--at", type=click.IntRange(min=0), required=True, help="The turn to go on after.")
 @REPO
-@click.option("--model", help="Another model from there on.")
-@click.option("--limit-usd", type=AMOUNT, help="Dollars the fork may cost.")
-@click.option(
-    "--limit-turns", type=click.IntRange(min=1), help="Turns of the fork, the copied ones too."
-)
-@click.option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the fork may use.")
-@click.option("--limit-minutes", type=AMOUNT, help="Minutes the fork may take.")
+@option("--model", help="Another model from there on.")
+@option("--limit-usd", type=AMOUNT, help="Dollars the fork may cost.")
+@option("--limit-turns", type=click.IntRange(min=1), help="Turns of the fork, the copied ones too.")
+@option("--limit-tokens", type=click.IntRange(min=1), help="Tokens the fork may use.")
+@option("--limit-minutes", type=AMOUNT, help="Minutes the fork may take.")
 @AS_JSON
 @STATE
 @CONFIG

@@ -13,6 +13,7 @@ import anyio
 import click
 
 from orchestrator.cli.ending import EXIT
+from orchestrator.cli.options import option
 from orchestrator.cli.stopping import INTERRUPTED, until_stopped
 from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
@@ -24,18 +25,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
+@option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )
-@click.option("--once", is_flag=True, help="Look once, work on all that waits, and end.")
-@click.option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
-@click.option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
-@click.option(
+@option("--once", is_flag=True, help="Look once, work on all that waits, and end.")
+@option("--model", help="Alias or id; or replay:FILE, which plays recorded replies.")
+@option("--state", type=click.Path(path_type=Path), help="Where runs are kept.")
+@option(
     "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
 )
-@click.option(
-    "--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON."
-)
+@option("--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON.")
 def command(**options: Any) -> int:
     """Work on open issues that carry the labels of `tracker.labels`, until it is stopped.
 

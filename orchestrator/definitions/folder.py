@@ -100,25 +100,35 @@ def files_below(folder: Path, unread: list[str] | None = None) -> dict[str, byte
 
     Args:
         folder: where to look; it need not be there.
-        unread: is told of each file that cannot be read; without it such a file is an error.
+        unread: is told of each file or folder that cannot be read; without it one is an error.
 
     Raises:
         DefinitionError: there are too many to be agent files, or one cannot be read.
     """
     found = {}
-    for path in _markdown_below(folder, []):
+    failed: list[OSError] = []
+    for path in _markdown_below(folder, failed):
         try:
             if path.is_file():
                 found[str(path)] = path.read_bytes()
         except OSError as error:
-            refusal = DefinitionError(
-                f"{path} cannot be read: {error.strerror}",
-                hint="make it readable, or move it elsewhere",
-            )
-            if unread is None:
-                raise refusal from None
-            unread.append(f"{refusal}; this agent is left out")
+            error.filename = str(path)
+            failed.append(error)
+    for one in failed:
+        # A home that may not be looked into, as after `su`, has nothing for this user.
+        if os.path.lexists(one.filename):
+            _left_out(one, unread)
     return found
+
+
+def _left_out(error: OSError, unread: list[str] | None) -> None:
+    refusal = DefinitionError(
+        f"{error.filename} cannot be read: {error.strerror}",
+        hint="make it readable, or move it elsewhere",
+    )
+    if unread is None:
+        raise refusal from None
+    unread.append(f"{refusal}; what is in it is left out")
 
 
 def _markdown_below(folder: Path, closed: list[OSError]) -> list[Path]:

@@ -227,6 +227,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert [str(closed) in one for one in found.notices] == [True]
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """It is not taken for one that holds no agents; where others' are looked at, it is left out."""
+    closed = tmp_path / "agents"
+    closed.symlink_to(closed)  # a folder that nobody can read, not even root
+    with pytest.raises(DefinitionError, match=r"/agents cannot be read: .+") as caught:
+        files_below(closed)
+    assert caught.value.hint
+    unread: list[str] = []
+    assert files_below(closed, unread) == {}
+    assert [str(closed) in one for one in unread] == [True]
+
+
+def test_a_folder_that_this_user_cannot_get_to_is_not_there(tmp_path: Path) -> None:
+    """The home of somebody else, as after `su`, has nothing for this user, and stops nothing."""
+    (tmp_path / "another").write_text("no folder: nobody can look below it, not even root")
+    assert files_below(tmp_path / "another" / "agents") == {}
+
+
 def test_a_folder_full_of_markdown_is_refused(tmp_path: Path) -> None:
     """More files than any set of agents has are refused rather than read."""
     for number in range(folder.MOST_FILES + 1):
