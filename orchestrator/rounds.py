@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from orchestrator.asking import Ending
 from orchestrator.change import CommittedChange
 from orchestrator.collect import CollectedWork, Collector
 from orchestrator.conclusion import Conclusion, Judged
+from orchestrator.errors import WorkspaceError
 from orchestrator.events import (
     AUTHOR,
     BaseMerged,
@@ -30,6 +32,7 @@ from orchestrator.judging import judge_change
 from orchestrator.limits import Ledger
 from orchestrator.means import Means
 from orchestrator.records import Outcome, Review, Run, Verdict
+from orchestrator.removal import remove_tree
 from orchestrator.session import Session
 from orchestrator.setups import Setups
 from orchestrator.toolserver import ToolServer
@@ -254,6 +257,7 @@ class Rounds:
     async def _judge(self, standing: Standing, number: int) -> list[Verdict]:
         work = standing.work
         await self._hold(work.commit)
+        await anyio.to_thread.run_sync(self._clear_others)
         change = CommittedChange(
             folder=self._checkouts(),
             repository=self._means.repository,
@@ -283,6 +287,13 @@ class Rounds:
     def _checkouts(self) -> Path:
         """Return where checkouts are made: what a killed process started may not have ended yet."""
         return self._means.folder / f"gates{begun_at(self._events)}"
+
+    def _clear_others(self) -> None:
+        """Remove checkouts that killed processes left; what cannot go yet goes with the run."""
+        own = self._checkouts()
+        left = [one for one in self._means.folder.glob("gates*") if one != own]
+        with suppress(WorkspaceError):
+            remove_tree(*left)
 
     def _reviewer(self) -> Reviewer:
         means = self._means

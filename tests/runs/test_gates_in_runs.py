@@ -41,6 +41,19 @@ async def test_a_failed_gate_goes_back_and_then_passes(stage: Stage) -> None:
     assert git(stage.repo, "show", f"{BRANCH}:NOTES.md") == "a note"
 
 
+async def test_what_killed_processes_left_of_gates_is_removed_at_the_next_judging(
+    stage: Stage,
+) -> None:
+    """A run that is parked again and again does not keep a checkout of each of its lives."""
+    parked = await stage.play(says("", NOTE), limit_turns=1)
+    folder = stage.state / "runs" / parked.run
+    (folder / "gates1" / "gate-1" / "place-1").mkdir(parents=True)
+    again = await stage.play(says("Done?"), limit_turns=2)
+    assert (again.status, again.run) == ("limit_reached", parked.run)
+    assert [one.round for one in stage.all(Collected)] == [1], "the gates have judged"
+    assert [one.name for one in folder.glob("gates*")] in ([], ["gates2"])
+
+
 async def test_code_without_a_test_goes_back(stage: Stage) -> None:
     """Changed code that no test proves is sent back, until a test fails on the base."""
     more = "echo 'SHOP = 1' >> shop/pricing.py"
