@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-import orjson
-
 from orchestrator.accounts import RUN, Account, Hold
 from orchestrator.amounts import Reached
 from orchestrator.contextevents import Compacted, ResultsCleared
@@ -15,11 +13,10 @@ from orchestrator.events import (
     AUTHOR,
     Event,
     ModelReplied,
-    RunResumed,
     RunStarted,
-    ToolsReturned,
 )
 from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
+from orchestrator.nearing import Nearing
 from orchestrator.prices import Price
 from orchestrator.records import Limits, ModelRequest, Usage
 from orchestrator.values import frozen
@@ -35,11 +32,6 @@ FIRST_BYTES_PER_TOKEN = 3.0
 
 DENSER = 0.1
 """Share by which what is new may take more tokens than the bytes before it did."""
-
-FINISH = "Bring the work to a state that can be handed in."
-
-SOON = 0.8
-"""Share of a limit after which the model is told that the end is near."""
 
 
 @frozen
@@ -101,7 +93,7 @@ class Ledger:
         self.limits = limits
         self.usage = Usage()
         self._short_of: Literal["usd", "tokens"] = "usd"
-        self._told: set[str] = set()
+        self._nearing = Nearing(self.account, session)
         self._price = price
         self._max_output = max_output
         self._ratio = FIRST_BYTES_PER_TOKEN
@@ -321,14 +313,10 @@ class Ledger:
         The accounts above are not touched: each counts for itself what came before.
         """
         open_intents: dict[tuple[str, int], tuple[float, int]] = {}
-        limits = self.limits
         for event in events:
-            limits = self._recount_notices(event, limits)
-            if isinstance(event, ModelSwitched) and event.session == self._session:
-                self.cool()
-            if isinstance(event, RunStarted):
-                self._recount_route(event)
+            self._nearing.recount(event)
             if not isinstance(event, RequestIntended | RequestFailed | ModelReplied):
+                self._recount_other(event)
                 continue
             if not self._counts(event.session):
                 continue
@@ -344,6 +332,16 @@ class Ledger:
         for intended in open_intents.values():
             self.account.book_here(*intended)
         self._lost = open_intents
+
+    def _recount_other(self, event: Event) -> None:
+        """Take up what changes how the next request is reckoned, and what the route took."""
+        match event:
+            case RunStarted():
+                self._recount_route(event)
+            case ModelSwitched() if event.session == self._session:
+                self.cool()
+            case ResultsCleared() | Compacted() if event.session == self._session:
+                self.rewritten(event.same)
 
     def _recount_route(self, event: RunStarted) -> None:
         """Book what a model took that chose the agent: the run's account pays, no other."""
@@ -370,35 +368,6 @@ class Ledger:
         elif own:  # an older version recorded it
             self._largest_output = max(self._largest_output, event.usage.output_tokens)
 
-    def _recount_notices(self, event: Event, limits: Limits) -> Limits:
-        """Remember what the model was told, of which limits, and what was rewritten since."""
-        if isinstance(event, RunStarted):
-            return event.run.limits
-        if isinstance(event, RunResumed):
-            self._forget_told(limits, event.run.limits)
-            return event.run.limits
-        if isinstance(event, ToolsReturned) and event.session == self._session:
-            self._recount_told(event)
-        if isinstance(event, ResultsCleared | Compacted) and event.session == self._session:
-            self.rewritten(event.same)
-        return limits
-
-    def _recount_told(self, event: ToolsReturned) -> None:
-        """Remember what the model was told already: it is not told again after a resume."""
-        if b"is used up" not in event.message:
-            return
-        for block in orjson.loads(event.message)["content"]:
-            if block.get("type") == "text" and block["text"].endswith(FINISH):
-                self._told.add(block["text"].partition("% ")[2])
-
-    def _forget_told(self, before: Limits, now: Limits) -> None:
-        """A limit that was changed may come near again."""
-        if before.usd != now.usd:
-            self._told.discard(_told(RUN, "money"))
-        if before.tokens != now.tokens:
-            self._told.discard(_told(RUN, "tokens"))
-        self._told.discard(_told(RUN, "time"))  # each sitting has its own
-
     # -- what is reached and near ----------------------------------------------------------
 
     def reached(self) -> Reached | None:
@@ -407,22 +376,4 @@ class Ledger:
 
     def notice(self) -> str:
         """Return what the model should be told about a limit that is near; mostly nothing."""
-        limits = self.limits
-        left = (
-            "" if limits.turns is None else f"{limits.turns - self.turns} of {limits.turns} turns"
-        )
-        if limits.turns is not None and limits.turns - self.turns in {1, 3}:
-            return f"{left} are left. {FINISH}"
-        for level in self.account.levels():
-            for name, used, most in level.used():
-                said = _told(level.whose, name)
-                if SOON * most <= used < most and said not in self._told:
-                    self._told.add(said)
-                    return f"{used / most:.0%} {said}"
-        return ""
-
-
-def _told(whose: str, name: str) -> str:
-    """Return what is said of a limit that is near, after the share of it that is used up."""
-    of = f"this run's {name}" if whose == RUN else f"the {name} of {whose}"
-    return f"of {of} is used up. {FINISH}"
+        return self._nearing.notice()

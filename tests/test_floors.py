@@ -47,6 +47,7 @@ FLOORS = {
     "channel": 1.0,
     "accounts": 1.65,
     "limits": 1.7,
+    "nearing": 1.68,
     "standing": 1.2,
     "sharedanswer": 1.0,
     "objects": 1.7,
