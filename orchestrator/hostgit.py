@@ -105,5 +105,7 @@ def is_full(folder: str | Path) -> bool:
         there = os.statvfs(folder)
     except OSError:
         return False
+    # Some file systems do not count: they tell of no blocks, or of no files, at all.
     no_files = there.f_files > 0 and there.f_favail == 0
-    return no_files or there.f_bavail * there.f_frsize < LEAST_ROOM
+    no_blocks = there.f_blocks > 0 and there.f_bavail * there.f_frsize < LEAST_ROOM
+    return no_files or no_blocks
