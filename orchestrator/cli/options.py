@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 
 class Said(click.Option):
@@ -17,7 +18,8 @@ class Said(click.Option):
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """Return the option's value; an empty one is wrong usage."""
         each = value if isinstance(value, tuple | list) else (value,)
-        if any(isinstance(one, str) and not one.strip() for one in each):
+        said = ctx.get_parameter_source(self.name or "") is not ParameterSource.DEFAULT
+        if said and any(isinstance(one, str) and not one.strip() for one in each):
             raise click.BadParameter("it is empty: give it a value, or leave it out", ctx, self)
         return super().process_value(ctx, value)
 

@@ -28,6 +28,7 @@ def _of(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ..
 
 
 OPTIONS = list(options())
+COMMANDS_BELOW = list(dict.fromkeys(path[:-1] for path in OPTIONS))
 
 
 def test_no_command_is_left_out() -> None:
@@ -45,3 +46,18 @@ def test_an_empty_option_is_wrong_usage(path: tuple[str, ...], nothing: str) -> 
         cli.main([*path, nothing], prog_name="orchestrate", standalone_mode=False)
     said = refused.value.format_message()
     assert path[-1] in said, "the option that is meant"
+
+
+@pytest.mark.parametrize("words", COMMANDS_BELOW, ids=" ".join)
+def test_an_option_that_is_left_out_is_no_empty_one(words: tuple[str, ...]) -> None:
+    """What a command has of itself is never told to the caller as a wrong value of theirs."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, word)
+        assert found is not None
+        command = found
+    for one in command.params:
+        if isinstance(one, click.Option) and not one.required:
+            one.handle_parse_result(click.Context(command), {}, [])
