@@ -20,6 +20,7 @@ class OwnedJournal(RunJournal, Protocol):
     epoch: int
 
     async def beat(self) -> None: ...
+    def leave(self) -> None: ...
 
 
 class Journal(Protocol):

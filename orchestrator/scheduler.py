@@ -112,8 +112,11 @@ class Scheduler:
     async def _give_up(self, issue: Issue, run: str) -> None:
         """Give up an unfinished run for a new one."""
         # Taken over first, so that a process that still works on it is told apart and refused.
-        await self._journal.take_over(run)
-        await self._journal.abandon(run)
+        journal = await self._journal.take_over(run)
+        try:
+            await self._journal.abandon(run)
+        finally:
+            journal.leave()
         await self._tending.give_back(issue.key, run)
 
     async def completed(self, run: Run, outcome: Outcome, journal: OwnedJournal) -> Outcome:
@@ -168,6 +171,12 @@ class Scheduler:
         """
         await self._plans.ready()
         journal = await self._journal.take_over(run_id, silent=wish.take_over)
+        try:
+            return await self._gone_on(run_id, wish, journal)
+        finally:
+            journal.leave()
+
+    async def _gone_on(self, run_id: str, wish: Wish, journal: OwnedJournal) -> Outcome:
         events = await journal.events()
         started = next((e for e in events if isinstance(e, RunStarted)), None)
         if started is None:
@@ -329,6 +338,8 @@ class Scheduler:
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise only(group) from None
+        finally:
+            journal.leave()
         return outcome
 
     async def _watched(

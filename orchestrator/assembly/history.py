@@ -103,9 +103,12 @@ class History:
         """
         row = await self._row(run)
         journal = await self._journal.take_over(row.run, silent=take_over)
-        event = await self._rescued(row, journal)
-        await journal.append(event)
-        await self._journal.abandon(row.run)
+        try:
+            event = await self._rescued(row, journal)
+            await journal.append(event)
+            await self._journal.abandon(row.run)
+        finally:
+            journal.leave()
         await self._plans.given_up(row.run)
         await self._outside.tending().give_back(row.record.issue.key, row.run)
         return event
@@ -171,8 +174,11 @@ class History:
             return
         row = await self._journal.row(run)
         journal = await self._journal.take_over(run)
-        await journal.append(await self._rescued(row, journal))
-        await self._journal.abandon(run)
+        try:
+            await journal.append(await self._rescued(row, journal))
+            await self._journal.abandon(run)
+        finally:
+            journal.leave()
         await self._plans.given_up(run)
         issue = row.record.issue
         with suppress(IssueNotFound):

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -26,6 +27,10 @@ BEAT_S = 10.0
 """An owner that has recorded something since says nothing further."""
 LEASE_S = 60.0
 """What nothing was heard of for longer can be taken its run from, where that is asked for."""
+
+_HERE: WeakValueDictionary[tuple[str, str], SqliteRunJournal] = WeakValueDictionary()
+"""The runs that this process works on, by file and id, whichever object opened the file: that they
+are this process's own does not tell two that work on one apart."""
 
 COLUMNS = "run, repo, issue, state, epoch, owner, record, started, changed, attempt, beat, parent"
 
@@ -64,6 +69,7 @@ class SqliteJournal:
 
     def __init__(self, path: Path, *, owner: str) -> None:
         self.database = Database(path)
+        self._file = str(path.resolve())
         self._owner = owner
 
     def close(self) -> None:
@@ -99,8 +105,9 @@ class SqliteJournal:
                 ) from None
             _append(database, run.run_id, FIRST_EPOCH, rows, None)
 
+        journal = self._taken(run.run_id, FIRST_EPOCH)
         await self.database.change(insert)
-        return SqliteRunJournal(self, run.run_id, epoch=FIRST_EPOCH)
+        return journal
 
     async def take_over(self, run: str, *, silent: bool = False) -> SqliteRunJournal:
         """Raise a run's epoch, so that any earlier owner is refused, and return its journal.
@@ -112,17 +119,21 @@ class SqliteJournal:
 
         Raises:
             NoSuchRun: there is none, or it has ended.
-            LeaseLost: another process that is alive works on it.
+            LeaseLost: another process that is alive works on it, or this one does already.
         """
         row = await self.row(run)
         if row.state not in {"running", "parked"}:
             raise NoSuchRun(
                 f"run {row.run} has ended: {row.state}", hint=f"orchestrate runs show {row.run}"
             )
-        taken = row.state == "running" and row.owner != self._owner and is_alive(row.owner)
+        is_mine = row.owner == self._owner
+        is_worked_on = (self._file, row.run) in _HERE if is_mine else is_alive(row.owner)
+        taken = row.state == "running" and is_worked_on
         quiet = abs(time.time() - max(row.changed, row.beat))
         if taken and not (silent and quiet > LEASE_S):
-            raise _is_owned(row, quiet)
+            raise _is_owned(row, quiet, is_mine=is_mine)
+        before = _HERE.get((self._file, row.run))
+        journal = self._taken(row.run, row.epoch + 1)
 
         def update(database: sqlite3.Connection) -> int:
             changed = database.execute(
@@ -139,7 +150,24 @@ class SqliteJournal:
                 _append(database, run, epoch, [kept], None)
             return epoch
 
-        return SqliteRunJournal(self, run, epoch=await self.database.change(update))
+        try:
+            await self.database.change(update)
+        except BaseException:
+            journal.leave()
+            if before is not None:
+                _HERE[self._file, row.run] = before
+            raise
+        return journal
+
+    def _taken(self, run: str, epoch: int) -> SqliteRunJournal:
+        """Return the journal of a run that this process works on from now on."""
+        journal = _HERE[self._file, run] = SqliteRunJournal(self, run, epoch=epoch)
+        return journal
+
+    def left(self, journal: SqliteRunJournal) -> None:
+        """Take note that nobody here works on a run any more, unless another one does by now."""
+        if _HERE.get((self._file, journal.run)) is journal:
+            del _HERE[self._file, journal.run]
 
     async def beat(self, run: str, epoch: int) -> None:
         """Say that a run's owner lives, where it has recorded nothing for a while.
@@ -321,6 +349,10 @@ class SqliteRunJournal:
         """Say that this process lives."""
         await self._journal.beat(self.run, self.epoch)
 
+    def leave(self) -> None:
+        """Say that it is not worked on here any more, however it stands."""
+        self._journal.left(self)
+
     async def events(self) -> list[Event]:
         """Return all events in order."""
         return await self._journal.events(self.run)
@@ -358,17 +390,19 @@ def _append(
     )
 
 
-def _is_owned(row: RunRow, quiet: float) -> LeaseLost:
+def _is_owned(row: RunRow, quiet: float, *, is_mine: bool) -> LeaseLost:
     """Return what tells that a run is another's, and since when nothing was heard of that."""
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started))
-    hint = "wait for it, or stop that process"
+    who, hint = "another process", "wait for it, or stop that process"
+    if is_mine:
+        who, hint = "this process already", "wait for it, or cancel it"
     if quiet > LEASE_S:
         hint = (
             "it may be stopped, or its machine asleep; to take the run from it: "
             f"orchestrate runs resume {row.run} --take-over"
         )
     return LeaseLost(
-        f"run {row.run}, begun {since}, is being worked on by another process "
+        f"run {row.run}, begun {since}, is being worked on by {who} "
         f"({called(row.owner)}), last heard of {quiet:.0f} s ago",
         hint=hint,
     )

@@ -187,12 +187,49 @@ async def test_of_two_that_take_over_the_last_holds(opened: Opener) -> None:
     store = opened()
     journals = [await store.begin(a_run())]
     for _ in range(3):
+        journals[-1].leave()
         journals.append(await store.take_over(journals[0].run))
     assert [one.epoch for one in journals] == [1, 2, 3, 4]
     for fenced in journals[:-1]:
         with pytest.raises(LeaseLost):
             await fenced.append(a_reply_event())
     await journals[-1].append(a_reply_event())
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_is_worked_on_here_is_not_taken_again(opened: Opener) -> None:
+    """Whichever object of this process asks: it is refused until the run is left."""
+    journal = await opened().begin(a_run())
+    for _ in range(2):
+        with pytest.raises(LeaseLost, match="worked on by this process already"):
+            await opened().take_over(journal.run)
+        await journal.append(a_reply_event(turn=journal.epoch))
+        journal.leave()
+        journal = await opened().take_over(journal.run)
+    assert journal.epoch == 3
+
+
+@pytest.mark.asyncio
+async def test_of_two_that_take_a_parked_run_at_once_one_has_it(opened: Opener) -> None:
+    """The other is refused, and the one that has it is still known to work on it."""
+    journal = await opened().begin(a_run())
+    await journal.append(RunParked(1, an_outcome(status="cancelled")))
+    journal.leave()
+    taken, refused = [], []
+
+    async def take() -> None:
+        try:
+            taken.append(await opened().take_over(journal.run))
+        except LeaseLost as error:
+            refused.append(error)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(take)
+    assert (len(taken), len(refused)) == (1, 4)
+    with pytest.raises(LeaseLost, match="this process already"):
+        await opened().take_over(journal.run)
 
 
 @pytest.mark.asyncio
