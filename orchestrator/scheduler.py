@@ -183,26 +183,29 @@ class Scheduler:
             await self._journal.abandon(run_id)
             raise NoSuchRun(f"run {run_id} never began", hint="start the issue again")
         last = next((e.run for e in reversed(events) if isinstance(e, RunResumed)), started.run)
-        if wish.agent not in {None, last.route.agent}:
-            raise ConfigError(
-                f"run {run_id} is {last.route.agent}'s",
-                hint="give it up with --new, or leave out --agent",
-            )
-        model, scripted = last.model, last.scripted
-        if wish.model is not None:
-            model, scripted = self._plans.model_for(started.agent, wish.model)
-        run = dataclasses.replace(
-            last, limits=self._plans.limits(wish, last.limits), model=model, scripted=scripted
-        )
         try:
+            run = self._as_wished(last, started.agent, wish)
             await self._tending.take(run.issue.key, run.run_id)
         except OrchestratorError as error:
             # It is not worked on here, so that another process may go on with it.
-            await journal.append(RunParked(journal.epoch, _not_taken(run, events, error)))
+            await journal.append(RunParked(journal.epoch, _not_taken(last, events, error)))
             raise
         return await self._work(
             run, started.agent, journal, [*events, RunResumed(journal.epoch, run)]
         )
+
+    def _as_wished(self, last: Run, agent: AgentDefinition, wish: Wish) -> Run:
+        """Return a run as it goes on: what it was, with what is asked for now."""
+        if wish.agent not in {None, last.route.agent}:
+            raise ConfigError(
+                f"run {last.run_id} is {last.route.agent}'s",
+                hint="give it up with --new, or leave out --agent",
+            )
+        model, scripted = last.model, last.scripted
+        if wish.model is not None:
+            model, scripted = self._plans.model_for(agent, wish.model)
+        limits = self._plans.limits(wish, last.limits)
+        return dataclasses.replace(last, limits=limits, model=model, scripted=scripted)
 
     async def fork(self, parent: Run, events: Sequence[Event], at: int, wish: Wish) -> Outcome:
         """Begin a run where another one stood after a turn, and do it to its end.
@@ -415,8 +418,13 @@ async def _beat(journal: OwnedJournal) -> None:
 
 
 def _not_taken(run: Run, events: Sequence[Event], error: OrchestratorError) -> Outcome:
-    """Return the outcome of a run whose issue cannot be had just now; its costs stay as told."""
+    """Return the outcome of a run that cannot go on just now; its costs stay as told.
+
+    What was asked for wrongly changes nothing of how it stood.
+    """
     parked = [one.outcome for one in events if isinstance(one, RunParked)]
+    if parked and isinstance(error, ConfigError):
+        return parked[-1]
     fresh = Outcome("unavailable", run.run_id, run.issue.key, run.route.agent, run.model)
     before = parked[-1] if parked else fresh
     return dataclasses.replace(before, status="unavailable", error=str(error), hint=go_on(run))

@@ -1,12 +1,14 @@
-"""What programs do with one process: one issue asked for twice."""
+"""What programs do with one process: one issue asked for twice, wishes that cannot be granted."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import anyio
 import pytest
 
 from orchestrator import Orchestrator, Outcome
-from orchestrator.errors import LeaseLost
+from orchestrator.errors import ConfigError, LeaseLost
 from orchestrator.records import ModelReply, ModelRequest
 from orchestrator.testing import ScriptedModel
 from tests.runs.stage import Stage, mended
@@ -77,3 +79,17 @@ async def test_a_run_that_was_cancelled_goes_on_in_the_same_process(stage: Stage
             client.let_go.set()
             outcome = await orchestrator.run_issue("1")
     assert outcome.status == "done", outcome.error
+
+
+@pytest.mark.parametrize("wish", [{"agent": "docs-writer"}, {"model": "x"}, {"limit_usd": -1.0}])
+async def test_a_wish_that_cannot_be_granted_leaves_a_run_parked(
+    stage: Stage, wish: dict[str, Any]
+) -> None:
+    """It is refused, and the run stands as it stood: any process can go on with it."""
+    parked = await stage.play(*mended(), limit_turns=1)
+    with pytest.raises(ConfigError):
+        await stage.play(*mended(), **wish)
+    async with made(stage, ScriptedModel([])) as orchestrator:
+        (row,) = await orchestrator.runs()
+        assert (row.state, await orchestrator.parked("1")) == ("parked", parked)
+    assert parked.status == "limit_reached"
