@@ -232,7 +232,10 @@ def issues_in(path: Path) -> list[tuple[str | float, Issue]]:
 
 
 def _is_file(target: str) -> bool:
-    return Path(target).suffix in {".md", ".yaml", ".yml", ".json"} or Path(target).is_file()
+    try:
+        return Path(target).suffix in {".md", ".yaml", ".yml", ".json"} or Path(target).is_file()
+    except OSError:  # too long a name for a file
+        return False
 
 
 def _alone(folder: Path) -> Mapping[str, AgentDefinition]:

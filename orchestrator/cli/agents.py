@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import option
+from orchestrator.cli.options import argument, option
 
 if TYPE_CHECKING:
     from orchestrator.definitions.definition import Checked
@@ -53,7 +53,7 @@ def list_agents(repo: Path, agents: Path | None, as_json: bool) -> int:
 
 
 @command.command("show")
-@click.argument("name")
+@argument("name")
 @REPO
 @AGENTS
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -79,7 +79,7 @@ def show_agent(name: str, repo: Path, agents: Path | None, as_json: bool) -> int
 
 
 @command.command("check")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
+@argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @option("--json", "as_json", is_flag=True, help="Print a JSON array, an object a file.")
 def check_files(paths: tuple[Path, ...], as_json: bool) -> int:
     """Check agent files, and all below folders, as a compiler would.

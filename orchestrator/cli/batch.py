@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.amounts import AMOUNT
-from orchestrator.cli.options import option
+from orchestrator.cli.options import argument, option
 
 Body = Callable[..., int]
 Decorator = Callable[[Body], Body]
@@ -103,7 +103,7 @@ def command(context: click.Context, /, **given: Any) -> int:
 
 
 @command.command("resume")
-@click.argument("batch", required=False, default="")
+@argument("batch", required=False, default="")
 @options(*LIMITS)
 @options(*MEANS)
 @options(*SHOWING)
@@ -117,7 +117,7 @@ def resume(**given: Any) -> int:
 
 
 @command.command("report")
-@click.argument("batch", required=False, default="")
+@argument("batch", required=False, default="")
 @option("--html", "form", flag_value="html", help="One page that needs nothing beside it.")
 @option("--md", "form", flag_value="md", help="Markdown; the default on a terminal.")
 @option("--json", "form", flag_value="json", help="All of it as data.")

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.amounts import AMOUNT
-from orchestrator.cli.options import option
+from orchestrator.cli.options import argument, option
 
 
 @click.command()
-@click.argument("key")
+@argument("key")
 @option(
     "--repo", type=click.Path(path_type=Path), default=Path(), help="Any folder of the repository."
 )

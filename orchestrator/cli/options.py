@@ -1,4 +1,4 @@
-"""Options of the command line: left out, or saying something."""
+"""Options and arguments of the command line: left out, or saying something."""
 
 from __future__ import annotations
 
@@ -17,12 +17,44 @@ class Said(click.Option):
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """Return the option's value; an empty one is wrong usage."""
-        each = value if isinstance(value, tuple | list) else (value,)
-        said = ctx.get_parameter_source(self.name or "") is not ParameterSource.DEFAULT
-        if said and any(isinstance(one, str) and not one.strip() for one in each):
-            raise click.BadParameter("it is empty: give it a value, or leave it out", ctx, self)
+        _require_said(self, ctx, value)
         return super().process_value(ctx, value)
+
+
+class Named(click.Argument):
+    """An argument that names something: an issue, a run, an agent, files.
+
+    An empty one would name the folder one is in, or the last night. What is no text names no run.
+    """
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the argument's value; an empty one is wrong usage, and so is one of odd bytes."""
+        _require_said(self, ctx, value)
+        if isinstance(value, str) and not _is_text(value):
+            raise click.BadParameter("it is no text in UTF-8", ctx, self)
+        return super().process_value(ctx, value)
+
+
+def _require_said(parameter: click.Parameter, ctx: click.Context, value: Any) -> None:
+    if ctx.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT:
+        return
+    each = value if isinstance(value, tuple | list) else (value,)
+    if any(isinstance(one, str) and not one.strip() for one in each):
+        instead = "" if parameter.required else ", or leave it out"
+        raise click.BadParameter(f"it is empty: give it a value{instead}", ctx, parameter)
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether what the shell gave is UTF-8; Python has other bytes as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 option = partial(click.option, cls=Said)
 """Declares an option of a command, as ``click.option`` does."""
+
+argument = partial(click.argument, cls=Named)
+"""Declares an argument of a command, as ``click.argument`` does."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import option
+from orchestrator.cli.options import argument, option
 
 if TYPE_CHECKING:
     from orchestrator.assembly.routes import IssueRouting
@@ -25,7 +25,7 @@ SHOWN = 10
 
 
 @click.command()
-@click.argument("target")
+@argument("target")
 @option("--explain", is_flag=True, help="Show which rules and words decided.")
 @option("--json", "as_json", is_flag=True, help="Print a JSON array, an object an issue.")
 @option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator.cli.options import option
+from orchestrator.cli.options import argument, option
 
 if TYPE_CHECKING:
     from orchestrator.assembly.history import History
@@ -57,7 +57,7 @@ class Age(click.ParamType[float]):
 
 
 @click.command("abandon")
-@click.argument("run")
+@argument("run")
 @REPO
 @STATE
 @CONFIG
@@ -146,7 +146,7 @@ def _told(one: Cleared, *, dry: bool) -> str:
 
 
 @click.command("export")
-@click.argument("run")
+@argument("run")
 @option("--output", type=click.Path(path_type=Path), help="A file; else standard output.")
 @STATE
 def export(run: str, *, output: Path | None, state: Path | None) -> int:
@@ -170,7 +170,7 @@ def export(run: str, *, output: Path | None, state: Path | None) -> int:
 
 
 @click.command("replay")
-@click.argument("run")
+@argument("run")
 @REPO
 @STATE
 @CONFIG

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.amounts import AMOUNT
-from orchestrator.cli.options import option
+from orchestrator.cli.options import argument, option
 from orchestrator.cli.runhistory import abandon, collect, export, journal_of, replay, state_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def list_runs(state: Path | None, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("run")
+@argument("run")
 @STATE
 @option("--json", "as_json", is_flag=True, help="Print the Outcome object.")
 def show_run(run: str, state: Path | None, as_json: bool) -> int:
@@ -133,7 +133,7 @@ def _show_family(row: RunRow, forks: list[str]) -> None:
 
 
 @command.command("resume")
-@click.argument("run")
+@argument("run")
 @REPO
 @option("--model", help="Another model from here on.")
 @option("--limit-usd", type=AMOUNT, help="Dollars the whole run may cost.")
@@ -157,7 +157,7 @@ def resume_run(**options: object) -> int:
 
 
 @command.command("fork")
-@click.argument("run")
+@argument("run")
 @option("--at", type=click.IntRange(min=0), required=True, help="The turn to go on after.")
 @REPO
 @option("--model", help="Another model from there on.")

@@ -173,6 +173,7 @@ def test_a_repository_that_git_does_not_trust(place: Place, tmp_path: Path) -> N
     [
         (["missing.yaml"], "missing.yaml cannot be read"),
         (["7"], "is no file"),
+        (["7" * 300], "is no file"),
         (["--agents", "nowhere", "issues.yaml"], "no folder nowhere"),
         (["--routes", "nowhere.yaml", "issues.yaml"], "no such file"),
         (["--routes", "issues.yaml", "issues.yaml"], "expected a mapping"),
