@@ -161,9 +161,12 @@ class MarkdownTracker:
             key = path.stem.partition("-")[0]
             if KEY.fullmatch(key) and path.is_file():
                 keys.setdefault(key)
-            if len(keys) == HINTED:
+            if len(keys) > HINTED:
                 break
-        return f"there are {', '.join(keys)}" if keys else "there is no issue in it"
+        if not keys:
+            return "there is no issue in it"
+        more = " and more" if len(keys) > HINTED else ""
+        return f"there are {', '.join(list(keys)[:HINTED])}{more}"
 
 
 def _own_data(path: Path) -> bytes:

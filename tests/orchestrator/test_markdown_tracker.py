@@ -109,7 +109,7 @@ async def test_the_hint_is_short(tmp_path: Path) -> None:
         (tmp_path / f"{number}.md").write_bytes(ISSUE)
     with pytest.raises(IssueNotFound) as caught:
         await MarkdownTracker(tmp_path).fetch("99")
-    assert caught.value.hint == f"there are {', '.join(map(str, range(1, 13)))}"
+    assert caught.value.hint == f"there are {', '.join(map(str, range(1, 13)))} and more"
     (tmp_path / "empty").mkdir()
     with pytest.raises(IssueNotFound) as caught:
         await MarkdownTracker(tmp_path / "empty").fetch("1")
