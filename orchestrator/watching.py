@@ -17,6 +17,7 @@ from orchestrator.errors import (
     TrackerBusy,
     only,
 )
+from orchestrator.ports import UnreadableIssues
 from orchestrator.records import CLOSED, Issue, Outcome
 from orchestrator.values import frozen
 
@@ -155,7 +156,8 @@ class Watcher:
         """See to what is being worked on first, then begin what waits; return what has no room."""
         await self._reconciled()
         found = await self._tracker.candidates(self._pace.labels, MOST)
-        self._forget({issue.key for issue in found} | set(self._working))
+        unreadable = await self._unreadable()
+        self._forget({issue.key for issue in found} | unreadable | set(self._working))
         left = []
         for issue in found:
             if issue.key in self._working or not self._is_due(issue):
@@ -166,6 +168,18 @@ class Watcher:
             else:
                 left.append(issue.key)
         return left
+
+    async def _unreadable(self) -> set[str]:
+        """Say which issues cannot be read, and why: nobody knows whether they wait."""
+        if not isinstance(self._tracker, UnreadableIssues):
+            return set()
+        found = set(await self._tracker.unreadable()) - set(self._working)
+        for key in sorted(found):
+            try:
+                await self._tracker.fetch(key)
+            except OrchestratorError as error:
+                self._say(key, str(error))
+        return found
 
     def _unasked(self, error: OrchestratorError) -> float:
         """Say that the tracker cannot be asked; return the seconds until it is asked again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +18,7 @@ from orchestrator.errors import (
     TrackerError,
 )
 from orchestrator.records import Issue, Outcome
+from orchestrator.trackers.markdown import MarkdownTracker
 from orchestrator.watching import Pace, Watcher
 from tests.builders import an_issue, an_outcome
 
@@ -307,6 +309,29 @@ async def test_issues_that_are_gone_are_forgotten() -> None:
     desk.issues.clear()
     await watcher.once()
     assert (watcher.ended, watcher.has_failed) == ({}, False)
+
+
+async def test_an_issue_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """It may wait for work: why it cannot be read is said once, and mended it is worked on."""
+    desk = Desk()
+    broken = tmp_path / "7-a-wish.md"
+    broken.write_text("---\nlabels: [agent\n---\n", encoding="utf-8")
+    watcher = Watcher(
+        MarkdownTracker(tmp_path),
+        desk.work,
+        desk.give_up,
+        pace=Pace(("agent",)),
+        tell=desk.said.append,
+        clock=lambda: desk.now,
+    )
+    await watcher.once()
+    await watcher.once()
+    (said,) = desk.said
+    assert said.startswith("issue 7: ") and f"{broken}:3:1: not valid YAML" in said
+    assert (desk.begun, watcher.has_failed) == ([], False)
+    broken.write_text("---\nlabels: [agent]\n---\n", encoding="utf-8")
+    await watcher.once()
+    assert desk.begun == ["7"]
 
 
 async def test_stopping_parks_what_runs() -> None:
