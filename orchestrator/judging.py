@@ -12,6 +12,7 @@ import anyio
 from orchestrator.errors import JournalError, is_machine_fault, only
 from orchestrator.events import Event, GateJudged
 from orchestrator.ports import Change, Gate
+from orchestrator.rebuilding import as_kept
 from orchestrator.records import SECRETS_GATE, Verdict
 
 MOST = 4
@@ -68,6 +69,10 @@ async def judge_change(  # noqa: PLR0913 - all that judging depends on
                     tasks.start_soon(judge, index, gate)
                 else:
                     verdicts[index] = verdict
+        for index, gate in enumerate(gates):
+            if index not in verdicts:  # nobody cancelled it but itself
+                verdicts[index] = _failed(gate, change, "the gate broke: it was cancelled")
+                await record.take(GateJudged(number, verdicts[index], change.base))
     except BaseExceptionGroup as group:
         raise only(group) from None
     finally:
@@ -124,18 +129,23 @@ async def _judged(gate: Gate, change: Change) -> Verdict:
     except Exception as error:
         if is_machine_fault(error):
             raise
-        said = Verdict(gate.name, "failed", _raised(error))
+        return _failed(gate, change, _raised(error))
     if not isinstance(said, Verdict):
-        said = Verdict(gate.name, "failed", f"it returned no verdict but {type(said).__name__}")
-    elif said.state not in {"passed", "failed", "not_executed"}:
-        said = dataclasses.replace(
-            said, state="failed", reason=f"it returned no known state: {said.state!r}"
-        )
+        return _failed(gate, change, f"it returned no verdict but {type(said).__name__}")
+    try:
+        said = as_kept(Verdict, said)
+    except TypeError as error:
+        return _failed(gate, change, f"it returned a verdict that cannot be kept: {error}")
     return dataclasses.replace(said, gate=gate.name, commit=change.commit, tree=change.tree)
 
 
+def _failed(gate: Gate, change: Change, reason: str) -> Verdict:
+    return Verdict(gate.name, "failed", reason, commit=change.commit, tree=change.tree)
+
+
 def _raised(error: Exception) -> str:
-    return f"the gate broke: {type(error).__name__}: {error}"[:500]
+    said = f"the gate broke: {type(error).__name__}: {error}"[:500]
+    return said.encode("utf-8", "replace").decode()
 
 
 def _known(gate: str, change: Change, judged: Sequence[GateJudged]) -> Verdict | None:

@@ -6,12 +6,30 @@ import dataclasses
 import types
 import typing
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import orjson
+
+T = TypeVar("T")
 
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
+
+
+def as_kept(kind: type[T], value: object) -> T:
+    """Return a record that others made as it will be read back once it was kept.
+
+    Raises:
+        TypeError: it could be kept, but not read back, or not even that.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
+    try:
+        return typing.cast("T", build(kind, orjson.loads(orjson.dumps(value))))
+    except AttributeError as error:  # plain text where a record should be
+        raise TypeError(str(error)) from None
 
 
 def build(kind: Any, value: Any) -> Any:

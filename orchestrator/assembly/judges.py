@@ -36,7 +36,7 @@ def gates_of(
         given: a program's own, which judge after all others.
 
     Raises:
-        ConfigError: two have one name.
+        ConfigError: two have one name, or one has none that can be told.
     """
     from orchestrator.gates.branch import BranchGate
 
@@ -47,6 +47,12 @@ def gates_of(
     found += [Listed(gate, why) for gate, why in gates_of_changes(settings)]
     found += [Listed(gate, why) for gate, why in gates_of_commands(settings, files)]
     found += [Listed(gate, "given to Orchestrator(gates=...)") for gate in given]
+    for one in given:
+        name: object = getattr(one, "name", None)
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ConfigError(
+                f"a gate cannot be called {name!a}", hint="its `name` is a word for people"
+            )
     twice = [name for name, number in Counter(one.gate.name for one in found).items() if number > 1]
     if twice:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from orchestrator.errors import (
     SandboxUnavailable,
     WorkspaceError,
 )
-from orchestrator.events import Event, GateJudged
+from orchestrator.events import Event, GateJudged, decode, encode
 from orchestrator.judging import judge_change
 from orchestrator.ports import Change
 from orchestrator.records import SECRETS_GATE, Verdict
@@ -210,9 +211,17 @@ async def test_what_was_judged_before_a_fault_is_kept() -> None:
         (AssertionError(), "the gate broke: AssertionError"),
         ("passed", "it returned no verdict but str"),
         (True, "it returned no verdict but bool"),
-        (a_verdict(state="ok"), "no known state: 'ok'"),
+        (a_verdict(state="ok"), "cannot be kept: 'ok' is none of ('passed', 'failed'"),
+        (a_verdict(state=["passed"]), "cannot be kept: ['passed'] is none of"),
+        (a_verdict(reason=None), "cannot be kept: expected str, not NoneType"),
+        (a_verdict(reason="\udc80"), "cannot be kept: str is not valid UTF-8"),
+        (a_verdict(details=b"x"), "cannot be kept"),
+        (a_verdict(argv=("make", 1)), "cannot be kept: expected str, not int"),
+        (a_verdict(counts="3"), "cannot be kept"),
+        (ValueError("\udc80"), "the gate broke: ValueError: ?"),
+        (asyncio.CancelledError(), "the gate broke: it was cancelled"),
     ],
-    ids=str,
+    ids=ascii,
 )
 async def test_a_gate_that_breaks_has_failed(said: object, reason: str) -> None:
     """Whatever a gate raises or returns instead of a verdict is a failure, with its reason."""
@@ -221,6 +230,7 @@ async def test_a_gate_that_breaks_has_failed(said: object, reason: str) -> None:
     assert reason in found[0].reason
     assert found[0].gate == "broken" and found[0].tree == Asked().tree
     assert len(recorded) == 2
+    assert all(decode(type(one).__name__, encode(one)) == one for one in recorded)
 
 
 @pytest.mark.parametrize("error", [JournalError("disk"), LeaseLost("taken over")])

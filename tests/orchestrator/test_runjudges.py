@@ -78,3 +78,11 @@ def test_two_gates_of_one_name_are_told_each_time(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(ConfigError, match="two gates are called 'same'"):
             ours.names()
+
+
+@pytest.mark.parametrize("name", ["", None, 5, "two\nlines", "\udc80"], ids=ascii)
+def test_a_gate_without_a_name_that_can_be_told_is_refused(tmp_path: Path, name: str) -> None:
+    """What a verdict is recorded under is text in one line, else no run is begun."""
+    ours = run_judges(tmp_path / "repo", OwnGate(name))
+    with pytest.raises(ConfigError, match="a gate cannot be called"):
+        ours.names()
