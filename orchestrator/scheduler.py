@@ -17,12 +17,14 @@ from orchestrator.errors import (
     LeaseLost,
     NoSuchRun,
     OrchestratorError,
+    TrackerError,
     only,
 )
 from orchestrator.events import FIRST_EPOCH, Event, Notice, RunParked, RunResumed, RunStarted
 from orchestrator.outcomes import go_on
 from orchestrator.planning import Journal, OwnedJournal, Place, Plans, Wish
 from orchestrator.ports import EventSink, IssueKeys, IssueTracker
+from orchestrator.rebuilding import as_kept
 from orchestrator.records import (
     CLOSED,
     PARKED,
@@ -141,11 +143,19 @@ class Scheduler:
     async def _issue(self, key: str, told: tuple[Run, Outcome, OwnedJournal] | None) -> Issue:
         """Return an issue; one that is done here need not be there any more."""
         try:
-            return await self._tracker.fetch(key)
+            return await self._fetched(key)
         except OrchestratorError:
             if told is None:
                 raise
             return told[0].issue
+
+    async def _fetched(self, key: str) -> Issue:
+        """Return an issue as the journal will give it back; a tracker may be anybody's."""
+        found: object = await self._tracker.fetch(key)
+        try:
+            return as_kept(Issue, found)
+        except TypeError as error:
+            raise TrackerError(f"what the tracker gave as issue {key} is none: {error}") from None
 
     async def _going_on(self, issue: Issue, wish: Wish) -> tuple[Place | None, str]:
         if wish.new:
@@ -300,7 +310,7 @@ class Scheduler:
         for key in issue.blocked_by:
             if key.lstrip("#") in done:
                 continue
-            blocker = await self._tracker.fetch(key.lstrip("#"))
+            blocker = await self._fetched(key.lstrip("#"))
             if blocker.state.lower() not in CLOSED:
                 raise IssueNotReady(
                     f"issue {issue.key} is blocked by {blocker.key}, which is {blocker.state}",

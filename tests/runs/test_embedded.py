@@ -1,16 +1,18 @@
-"""What programs do with one process: one issue asked for twice, wishes that cannot be granted."""
+"""What programs do with one process: one issue twice, wishes that cannot be granted, parts of their own."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
-from orchestrator import Orchestrator, Outcome
-from orchestrator.errors import ConfigError, LeaseLost
+from orchestrator import Issue, Orchestrator, Outcome
+from orchestrator.errors import ConfigError, LeaseLost, TrackerError
+from orchestrator.events import RunStarted
 from orchestrator.records import ModelReply, ModelRequest
-from orchestrator.testing import ScriptedModel
+from orchestrator.testing import MemoryTracker, ScriptedModel
+from tests.builders import an_issue
 from tests.runs.stage import Stage, mended
 
 pytestmark = pytest.mark.asyncio
@@ -93,3 +95,45 @@ async def test_a_wish_that_cannot_be_granted_leaves_a_run_parked(
         (row,) = await orchestrator.runs()
         assert (row.state, await orchestrator.parked("1")) == ("parked", parked)
     assert parked.status == "limit_reached"
+
+
+class Anybody(MemoryTracker):
+    """A tracker of a program's own that gives whatever it was made with."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__([])
+        self.given: Any = given
+
+    async def fetch(self, key: str) -> Issue:
+        """Give it."""
+        assert key
+        return cast("Issue", self.given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        {"key": "1", "title": "A wish", "body": "Do it."},
+        an_issue(key="1", body=None),
+        an_issue(key=1),
+        an_issue(key="1", title="\udc80"),
+        an_issue(key="1", blocked_by=None),
+    ],
+    ids=ascii,
+)
+async def test_a_tracker_that_gives_no_issue_begins_nothing(stage: Stage, given: object) -> None:
+    """It is told so, and the runs of the state directory can still be listed."""
+    stage.tracker = Anybody(given)
+    with pytest.raises(TrackerError, match="what the tracker gave as issue 1 is none"):
+        await stage.play(*mended())
+    async with made(stage, ScriptedModel([])) as orchestrator:
+        assert await orchestrator.runs() == []
+
+
+async def test_an_issue_with_a_list_of_labels_is_one(stage: Stage) -> None:
+    """What can be kept is taken as it will be read back."""
+    stage.tracker = Anybody(an_issue(key="1", labels=["bug"], assignees=("backend-engineer",)))
+    outcome = await stage.play(*mended())
+    assert outcome.status == "done", outcome.error
+    assert stage.only(RunStarted).run.issue.labels == ("bug",)
