@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Literal
 
 import anyio
 
 from orchestrator.amounts import Reached
 from orchestrator.cacheuse import CacheUse, expected_turns
-from orchestrator.errors import ModelError, TooLong
+from orchestrator.errors import MalformedReply, ModelError, TooLong
 from orchestrator.events import ModelReplied, Signal, Waiting
 from orchestrator.governor import Governor
 from orchestrator.lanes import Pass
@@ -19,7 +19,8 @@ from orchestrator.limits import Ledger, Reservation
 from orchestrator.modelevents import ModelSwitched, RequestFailed, RequestIntended
 from orchestrator.ports import ModelClient
 from orchestrator.prices import Model
-from orchestrator.records import ModelReply, ModelRequest
+from orchestrator.rebuilding import as_kept
+from orchestrator.records import ModelReply, ModelRequest, Usage
 from orchestrator.session import Session
 from orchestrator.transcript import encode_message
 from orchestrator.values import frozen
@@ -229,7 +230,7 @@ class Asking:
         )
         session.apply(intent)
         await record(intent)
-        request = replace(request, max_tokens=reserved.max_tokens)
+        request = dataclasses.replace(request, max_tokens=reserved.max_tokens)
         try:
             reply = await self._reply(request)
         except anyio.get_cancelled_exc_class():
@@ -252,9 +253,9 @@ class Asking:
     async def _reply(self, request: ModelRequest) -> ModelReply:
         """Ask once; a reply that trickles for too long is given up, and was paid for."""
         if self._is_ungoverned():
-            return await self._client.reply(request)
+            return _sound(await self._client.reply(request))
         with anyio.move_on_after(self._patience.reply_s):
-            return await self._client.reply(request)
+            return _sound(await self._client.reply(request))
         raise ModelError(
             f"the reply did not come to its end within {self._patience.reply_s:g} s",
             retryable=True,
@@ -318,3 +319,20 @@ class Asking:
         self._ledger.switch(fallback.model.price, fallback.model.max_output)
         self._cache.switch(fallback.model.price)
         self._fallback = None
+
+
+def _sound(reply: object) -> ModelReply:
+    """Return a client's reply; what it counts is added up, limited by and kept.
+
+    Raises:
+        MalformedReply: it is none, or does not count what a reply counts.
+    """
+    if not isinstance(reply, ModelReply):
+        raise MalformedReply(f"the client gave no reply but {type(reply).__name__}", started=True)
+    try:
+        usage = as_kept(Usage, reply.usage)
+    except TypeError as error:
+        raise MalformedReply(f"the usage of a reply is none: {error}", started=True) from None
+    if min(dataclasses.astuple(usage)) < 0:
+        raise MalformedReply("the usage of a reply is less than nothing", started=True)
+    return reply

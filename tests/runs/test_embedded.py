@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import anyio
 import pytest
 
-from orchestrator import Issue, Orchestrator, Outcome
+from orchestrator import Issue, Orchestrator, Outcome, Usage
 from orchestrator.errors import ConfigError, LeaseLost, TrackerError
 from orchestrator.events import RunStarted
 from orchestrator.records import ModelReply, ModelRequest
-from orchestrator.testing import MemoryTracker, ScriptedModel
+from orchestrator.testing import MemoryTracker, ScriptedModel, says
 from tests.builders import an_issue
 from tests.runs.stage import Stage, mended
 
@@ -137,3 +138,38 @@ async def test_an_issue_with_a_list_of_labels_is_one(stage: Stage) -> None:
     outcome = await stage.play(*mended())
     assert outcome.status == "done", outcome.error
     assert stage.only(RunStarted).run.issue.labels == ("bug",)
+
+
+class Gives(ScriptedModel):
+    """A client of a program's own that gives whatever it was made with."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__([])
+        self.given: Any = given
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Give it."""
+        self.requests.append(request)
+        return cast("ModelReply", self.given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "no reply but NoneType"),
+        ({"content": []}, "no reply but dict"),
+        (replace(says("Hm."), usage=cast("Usage", None)), "expected Usage, not NoneType"),
+        (says("Hm.", usage=Usage(input_tokens=cast("int", 1.5))), "expected int, not float"),
+        (says("Hm.", usage=Usage(input_tokens=-(10**9))), "less than nothing"),
+    ],
+    ids=ascii,
+)
+async def test_a_client_that_gives_no_reply_fails_the_run(
+    stage: Stage, given: object, said: str
+) -> None:
+    """It is told so, what it counted is not, and how the run ended can be read again."""
+    outcome = await stage.play(client=Gives(given))
+    assert outcome.status == "failed" and said in outcome.error
+    assert 0 <= outcome.cost_usd < 1
+    async with made(stage, ScriptedModel([])) as orchestrator:
+        assert await orchestrator.resume(outcome.run) == outcome
