@@ -92,6 +92,7 @@ class ToolServer:
                 try:
                     yield self
                 finally:
+                    self._tasks = None
                     with anyio.CancelScope(shield=True):
                         await self.stop()
                     tasks.cancel_scope.cancel()
@@ -191,8 +192,12 @@ class ToolServer:
 
     async def _launch(self) -> Ask:
         if self._tasks is None:
-            raise SandboxUnavailable("the tool server is used outside its block")
+            raise _outside()
         session = await self._begin()
+        if self._tasks is None:  # the block has ended meanwhile
+            with anyio.CancelScope(shield=True):
+                await session.close()
+            raise _outside()
         self._tasks.start_soon(session.read)
         self._session = session
         await session.wait_ready()
@@ -223,6 +228,10 @@ class ToolServer:
         finally:
             theirs.close()
         return _Session(process, Channel(ours))
+
+
+def _outside() -> SandboxUnavailable:
+    return SandboxUnavailable("the tools are used outside their `async with` block")
 
 
 class _Question:

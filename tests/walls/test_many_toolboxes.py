@@ -17,6 +17,7 @@ import pytest
 
 from orchestrator import OpenToolbox, open_toolbox, open_workspace
 from orchestrator.assembly.scratch import OLD_S, remove_leftovers
+from orchestrator.errors import SandboxUnavailable
 from orchestrator.sandboxes import groups as limited
 from tests.walls import watch_over
 from tests.walls.outside import descriptors, eventually, processes_with
@@ -215,3 +216,18 @@ async def test_folders_in_use_are_left_alone(tmp_path: Path, repository: Path, s
     age(young)
     async with open_workspace(repository, state=place):
         assert not young.exists()
+
+
+@pytest.mark.asyncio
+async def test_a_toolbox_is_of_no_use_after_its_block(tmp_path: Path, state: Path) -> None:
+    """It says so, and starts nothing that nobody would end."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    async with open_toolbox(folder, state=state) as toolbox:
+        assert not (await toolbox.call("Bash", {"command": "true"})).is_error
+    gc.collect()
+    before = descriptors()
+    for _ in range(2):
+        with pytest.raises(SandboxUnavailable, match="outside their `async with` block"):
+            await toolbox.call("Bash", {"command": "true"})
+    assert descriptors() == before
