@@ -267,15 +267,15 @@ async def open_workspace(
         SandboxUnavailable: this machine has no working walls.
     """
     repository = locate(Path(repo).absolute())
-    commit = repository.commit(base)
-    repository.require_complete(commit)
-    place = (
-        Path(state) if state is not None else configuration.state_folder(os.environ)
-    ).absolute()
-    make_private(place)
-    sandbox = make_sandbox(sandbox_backend, place)
-    await sandbox.check()
     async with AsyncExitStack() as stack:
+        stack.callback(repository.close)
+        commit = repository.commit(base)
+        repository.require_complete(commit)
+        folder = Path(state) if state is not None else configuration.state_folder(os.environ)
+        place = folder.absolute()
+        make_private(place)
+        sandbox = make_sandbox(sandbox_backend, place)
+        await sandbox.check()
         scratch = stack.enter_context(Scratch(place, repository))
         workspace = Workspace(
             scratch / "workspace",

@@ -231,3 +231,15 @@ async def test_a_toolbox_is_of_no_use_after_its_block(tmp_path: Path, state: Pat
         with pytest.raises(SandboxUnavailable, match="outside their `async with` block"):
             await toolbox.call("Bash", {"command": "true"})
     assert descriptors() == before
+
+
+@pytest.mark.asyncio
+async def test_a_workspace_leaves_no_git_behind(repository: Path, state: Path) -> None:
+    """What reads the repository ends with the block, not with the last that knows of it."""
+    gc.collect()
+    before = descriptors()
+    async with open_workspace(repository, state=state) as workspace:
+        await workspace.toolbox.call("Write", {"file_path": "a.txt", "content": "x"})
+        await workspace.collect("refs/heads/work")
+    assert descriptors() == before
+    assert workspace.base
