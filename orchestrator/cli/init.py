@@ -36,7 +36,12 @@ def command(repo: Path, force: bool) -> None:
 
 def _write(path: Path, data: bytes, top: Path, *, force: bool) -> None:
     shown = path.relative_to(top)
-    if path.is_symlink() or (path.exists() and not force):
+    link = next((one for one in (path.parent, path) if one != top and one.is_symlink()), None)
+    if link is not None:
+        why = f"{link.relative_to(top)} is a symbolic link, which could lead out of the repository"
+        click.echo(f"kept   {shown} ({why})")
+        return
+    if path.exists() and not force:
         click.echo(f"kept   {shown}")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
