@@ -35,6 +35,8 @@ def command(repo: Path, force: bool) -> None:
 
 
 def _write(path: Path, data: bytes, top: Path, *, force: bool) -> None:
+    from orchestrator.errors import WorkspaceError
+
     shown = path.relative_to(top)
     link = next((one for one in (path.parent, path) if one != top and one.is_symlink()), None)
     if link is not None:
@@ -44,8 +46,13 @@ def _write(path: Path, data: bytes, top: Path, *, force: bool) -> None:
     if path.exists() and not force:
         click.echo(f"kept   {shown}")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{error.filename or path} cannot be written: {error.strerror}"
+        ) from None
     click.echo(f"wrote  {shown}")
 
 

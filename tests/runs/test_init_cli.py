@@ -59,3 +59,11 @@ def test_a_link_that_leads_nowhere_is_kept(shop: Path, tmp_path: Path) -> None:
     assert "kept   config.yaml (config.yaml is a symbolic link" in done.stdout
     assert "kept   issues/1-say-what-you-want.md (issues is a symbolic link" in done.stdout
     assert not (tmp_path / "nowhere").exists() and not (tmp_path / "nothing.yaml").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(shop: Path) -> None:
+    """A file where the folder should be: it is told which, in a sentence."""
+    (shop / "agents").write_text("a file\n", encoding="utf-8")
+    done = init(shop)
+    assert done.returncode == 5
+    assert done.stderr == f"orchestrate: {shop}/agents cannot be written: File exists\n"
