@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.amounts import AMOUNT
-from orchestrator.cli.options import argument, option
+from orchestrator.cli.options import WRITTEN, argument, option
 
 Body = Callable[..., int]
 Decorator = Callable[[Body], Body]
@@ -27,7 +27,7 @@ SHOWING = (
     option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
     option(
         "--log-file",
-        type=click.Path(path_type=Path),
+        type=WRITTEN,
         help="Write every event as a line of JSON.",
     ),
 )
@@ -123,7 +123,7 @@ def resume(**given: Any) -> int:
 @option("--json", "form", flag_value="json", help="All of it as data.")
 @option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=WRITTEN,
     help="A file; its ending can say the form.",
 )
 @STATE

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.amounts import AMOUNT
-from orchestrator.cli.options import argument, option
+from orchestrator.cli.options import WRITTEN, argument, option
 
 
 @click.command()
@@ -39,7 +39,7 @@ from orchestrator.cli.options import argument, option
     type=click.Choice(["auto", "bubblewrap", "landlock", "container", "external", "none"]),
     help="The walls. none: no walls, commands run as you; external: all this runs in yours.",
 )
-@option("--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON.")
+@option("--log-file", type=WRITTEN, help="Write every event as a line of JSON.")
 def command(**options: object) -> int:
     """Work on issue KEY, or go on with its unfinished run.
 

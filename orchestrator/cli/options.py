@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +37,16 @@ class Named(click.Argument):
         return super().process_value(ctx, value)
 
 
+class _Written(click.Path):
+    """A file that a command writes: no folder, and in a folder that there is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {str(path.parent)!r}", param, ctx)
+        return path
+
+
 def _require_said(parameter: click.Parameter, ctx: click.Context, value: Any) -> None:
     if ctx.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT:
         return
@@ -58,3 +70,6 @@ option = partial(click.option, cls=Said)
 
 argument = partial(click.argument, cls=Named)
 """Declares an argument of a command, as ``click.argument`` does."""
+
+WRITTEN = _Written(dir_okay=False, readable=False, writable=True, path_type=Path)
+"""The type of an option that names a file to be written."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator.cli.options import argument, option
+from orchestrator.cli.options import WRITTEN, argument, option
 
 if TYPE_CHECKING:
     from orchestrator.assembly.history import History
@@ -147,7 +147,7 @@ def _told(one: Cleared, *, dry: bool) -> str:
 
 @click.command("export")
 @argument("run")
-@option("--output", type=click.Path(path_type=Path), help="A file; else standard output.")
+@option("--output", type=WRITTEN, help="A file; else standard output.")
 @STATE
 def export(run: str, *, output: Path | None, state: Path | None) -> int:
     """Write run RUN as lines of JSON: an event a line, as the journal has it.

@@ -13,7 +13,7 @@ import anyio
 import click
 
 from orchestrator.cli.ending import EXIT
-from orchestrator.cli.options import option
+from orchestrator.cli.options import WRITTEN, option
 from orchestrator.cli.stopping import INTERRUPTED, until_stopped
 from orchestrator.config import state_folder
 from orchestrator.ports import EventSink
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @option(
     "--config", type=click.Path(path_type=Path), help="A settings file that wins over the others."
 )
-@option("--log-file", type=click.Path(path_type=Path), help="Write every event as a line of JSON.")
+@option("--log-file", type=WRITTEN, help="Write every event as a line of JSON.")
 def command(**options: Any) -> int:
     """Work on open issues that carry the labels of `tracker.labels`, until it is stopped.
 

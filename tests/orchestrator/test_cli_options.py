@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -82,3 +83,13 @@ def test_a_name_that_is_no_text_is_wrong_usage(words: Words) -> None:
     given = ["--at", "1"] if words[-1] == "fork" else []
     with pytest.raises(click.BadParameter, match="no text in UTF-8"):
         cli.main([*words, "\udcff", *given], prog_name="orchestrate", standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "path", [one for one in OPTIONS if one[-1] in {"--output", "--log-file"}], ids=" ".join
+)
+def test_a_file_to_be_written_is_no_folder(path: Words, tmp_path: Path) -> None:
+    """A folder, or a file in a folder that is not there, is told before anything is begun."""
+    for place, said in ((tmp_path, "is a directory"), (tmp_path / "no" / "file", "no folder")):
+        with pytest.raises(click.BadParameter, match=said):
+            cli.main([*path, str(place)], prog_name="orchestrate", standalone_mode=False)
