@@ -114,6 +114,7 @@ class Watcher:
         self._idle: dict[str, _Idle] = {}
         self._seen: dict[str, Issue] = {}
         self._down = 0
+        self._stays = True
         self._told: dict[str, str] = {}
         self._freed = anyio.Event()
         self.ended: dict[str, Outcome] = {}
@@ -136,6 +137,7 @@ class Watcher:
         Raises:
             OrchestratorError: the tracker cannot be asked.
         """
+        self._stays = False
         try:
             async with anyio.create_task_group() as tasks:
                 for key in await self._looked(tasks):
@@ -277,7 +279,7 @@ class Watcher:
         times = (before.times if before else 0) + 1
         wait = min(self._pace.every_s * 2 ** (times - 1), self._pace.longest_s)
         self._failing[key] = _Failing(times, self._clock() + wait)
-        left = times < self._pace.attempts
+        left = self._stays and times < self._pace.attempts
         then = f"again in {wait:g} s" if left else "not tried again until this is started anew"
         self._say(key, f"{error}; {then}")
 

@@ -311,6 +311,17 @@ async def test_issues_that_are_gone_are_forgotten() -> None:
     assert (watcher.ended, watcher.has_failed) == ({}, False)
 
 
+async def test_once_promises_no_second_time() -> None:
+    """What fails in the one look is not said to be tried again in some seconds."""
+    desk = Desk()
+    desk.put("1")
+    desk.fails["1"] = [RemoteUnavailable("down")]
+    watcher = desk.watcher()
+    await watcher.once()
+    assert watcher.has_failed
+    assert desk.said == ["issue 1: down; not tried again until this is started anew"]
+
+
 async def test_an_issue_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """It may wait for work: why it cannot be read is said once, and mended it is worked on."""
     desk = Desk()
