@@ -143,7 +143,7 @@ class ToolServer:
         Args:
             message: the operation and what it needs.
             seconds: after which it is given up.
-            show: is given what the operation says on the way.
+            show: is given what the operation says on the way; nothing further once it raises.
 
         Raises:
             ServerGone: the server ended, or did not answer in time; the next call restarts it.
@@ -393,5 +393,8 @@ def _shown(question: _Question, output: object) -> bool:
     if question.show is None or question.arrived.is_set() or early or not isinstance(output, str):
         return False
     question.shown_at = now
-    question.show(plain(output[-LIVE_LIMIT:]))
+    try:
+        question.show(plain(output[-LIVE_LIMIT:]))
+    except Exception:  # noqa: BLE001 - a fault of who looks on is not the call's
+        question.show = None
     return True

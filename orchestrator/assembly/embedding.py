@@ -71,10 +71,11 @@ class OpenToolbox:
         Args:
             tool: its name.
             arguments: as a model gave them.
-            show: is given new output of a command that still runs; the result holds it again.
+            show: is given new output of a command that still runs; the result holds it again. One
+                that raises is given nothing further, and the call goes on.
 
         Raises:
-            SandboxUnavailable: the sandbox cannot be started.
+            SandboxUnavailable: the sandbox cannot be started, or its block has ended.
         """
         result, change = await self._toolbox.call(tool, arguments, self._state, show=show)
         self._state = self._state.after(change)

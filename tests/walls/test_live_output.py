@@ -109,3 +109,22 @@ async def test_a_background_command_is_read_and_killed_later(open_here: OpenHere
         assert "begun" in (await toolbox.call("Read", {"file_path": log})).text
         ended = f"kill -- -{pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done; echo gone"
         assert await done(toolbox, ended) == "gone"
+
+
+@pytest.mark.asyncio
+async def test_who_looks_on_and_raises_ends_nothing(work: Path, open_here: OpenHere) -> None:
+    """It is given nothing further; its call comes to its end, and the next one too."""
+    given: list[str] = []
+
+    def breaks(text: str) -> None:
+        given.append(text)
+        (work / "seen").write_text("seen", encoding="utf-8")
+        raise ValueError(text)
+
+    command = "echo first; until test -e seen; do sleep 0.01; done; echo last"
+    async with open_here() as toolbox:
+        asked = {"command": command, "timeout": SAFETY_MS}
+        result = await toolbox.call("Bash", asked, show=breaks)
+        assert (result.text, result.is_error) == ("first\nlast", False)
+        assert (await toolbox.call("Bash", {"command": "echo next"})).text == "next"
+    assert given == ["first\n"]
