@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+import anyio.lowlevel
 import orjson
 
 from orchestrator.errors import ConfigError, JournalError, LeaseLost, NoSuchRun
@@ -127,12 +128,14 @@ class SqliteJournal:
                 f"run {row.run} has ended: {row.state}", hint=f"orchestrate runs show {row.run}"
             )
         is_mine = row.owner == self._owner
-        is_worked_on = (self._file, row.run) in _HERE if is_mine else is_alive(row.owner)
+        before = _HERE.get((self._file, row.run))
+        is_worked_on = is_alive(row.owner)
+        if is_mine:
+            is_worked_on = before is not None and not before.is_cut_off()
         taken = row.state == "running" and is_worked_on
         quiet = abs(time.time() - max(row.changed, row.beat))
         if taken and not (silent and quiet > LEASE_S):
             raise _is_owned(row, quiet, is_mine=is_mine)
-        before = _HERE.get((self._file, row.run))
         journal = self._taken(row.run, row.epoch + 1)
 
         def update(database: sqlite3.Connection) -> int:
@@ -340,6 +343,8 @@ class SqliteRunJournal:
         self._journal = journal
         self.run = run
         self.epoch = epoch
+        token = anyio.lowlevel.current_token()
+        self._loop: object = getattr(token, "native_token", token)  # older ones are the loop
 
     async def append(self, *events: Event) -> None:
         """Record events together; when this returns they are on disk."""
@@ -348,6 +353,11 @@ class SqliteRunJournal:
     async def beat(self) -> None:
         """Say that this process lives."""
         await self._journal.beat(self.run, self.epoch)
+
+    def is_cut_off(self) -> bool:
+        """Tell whether the event loop that it was opened in is closed: nobody goes on there."""
+        is_closed = getattr(self._loop, "is_closed", None)  # only asyncio's can tell
+        return is_closed is not None and bool(is_closed())
 
     def leave(self) -> None:
         """Say that it is not worked on here any more, however it stands."""

@@ -209,6 +209,13 @@ async def test_a_run_that_is_worked_on_here_is_not_taken_again(opened: Opener) -
     assert journal.epoch == 3
 
 
+def test_a_run_whose_loop_was_closed_can_be_gone_on_with(opened: Opener) -> None:
+    """What nobody can ever wake up again holds no run, though something still knows of it."""
+    cut_off = anyio.run(opened().begin, a_run())
+    taken = anyio.run(opened().take_over, cut_off.run)
+    assert taken.epoch == cut_off.epoch + 1
+
+
 @pytest.mark.asyncio
 async def test_of_two_that_take_a_parked_run_at_once_one_has_it(opened: Opener) -> None:
     """The other is refused, and the one that has it is still known to work on it."""
