@@ -100,8 +100,9 @@ class Nights:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the journal."""
-        if self._journal is not None:
-            self._journal.close()
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
 
     # -- looking ---------------------------------------------------------------------------
 

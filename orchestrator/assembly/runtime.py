@@ -227,8 +227,9 @@ class Orchestrator:
         finally:
             self._repository.close()
             self.governing.close()
-            if self._journal is not None:
-                self._journal.close()
+            journal, self._journal, self._plans = self._journal, None, None
+            if journal is not None:
+                journal.close()
 
     async def run_issue(  # noqa: PLR0913 - what may be wished for
         self,

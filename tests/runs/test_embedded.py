@@ -8,7 +8,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from orchestrator import Issue, Orchestrator, Outcome, Usage
+from orchestrator import Issue, Nights, Orchestrator, OrchestratorError, Outcome, Usage
 from orchestrator.errors import ConfigError, LeaseLost, TrackerError
 from orchestrator.events import RunStarted
 from orchestrator.records import ModelReply, ModelRequest
@@ -173,3 +173,22 @@ async def test_a_client_that_gives_no_reply_fails_the_run(
     assert 0 <= outcome.cost_usd < 1
     async with made(stage, ScriptedModel([])) as orchestrator:
         assert await orchestrator.resume(outcome.run) == outcome
+
+
+async def test_an_object_is_of_no_use_after_its_block(stage: Stage) -> None:
+    """It says what is wrong, as before the block; it can be used in another one."""
+    orchestrator = made(stage, ScriptedModel(mended()))
+    nights = Nights(state=stage.state)
+    async with orchestrator, nights:
+        assert await nights.rows() == []
+    for outside in (
+        orchestrator.run_issue("1"),
+        orchestrator.resume("1"),
+        orchestrator.ready(),
+        orchestrator.runs(),
+        nights.rows(),
+    ):
+        with pytest.raises(OrchestratorError, match="inside its `async with` block"):
+            await outside
+    async with orchestrator:
+        assert (await orchestrator.run_issue("1")).status == "done"
