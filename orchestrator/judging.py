@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
@@ -69,10 +70,6 @@ async def judge_change(  # noqa: PLR0913 - all that judging depends on
                     tasks.start_soon(judge, index, gate)
                 else:
                     verdicts[index] = verdict
-        for index, gate in enumerate(gates):
-            if index not in verdicts:  # nobody cancelled it but itself
-                verdicts[index] = _failed(gate, change, "the gate broke: it was cancelled")
-                await record.take(GateJudged(number, verdicts[index], change.base))
     except BaseExceptionGroup as group:
         raise only(group) from None
     finally:
@@ -130,6 +127,11 @@ async def _judged(gate: Gate, change: Change) -> Verdict:
         if is_machine_fault(error):
             raise
         return _failed(gate, change, _raised(error))
+    except anyio.get_cancelled_exc_class():
+        if anyio.current_effective_deadline() == -math.inf:
+            raise
+        # Nobody here has cancelled it: let through, it would end the judging of all others.
+        return _failed(gate, change, "the gate broke: it was cancelled")
     if not isinstance(said, Verdict):
         return _failed(gate, change, f"it returned no verdict but {type(said).__name__}")
     try:

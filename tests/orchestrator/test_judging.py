@@ -304,6 +304,41 @@ async def test_cancellation_passes() -> None:
     assert await journal.events() == []
 
 
+async def test_a_gate_that_cancels_itself_ends_no_other() -> None:
+    """What a gate cancelled of its own is its own affair; another one that waits goes on."""
+    broke = anyio.Event()
+
+    class Cancelled:
+        """Waits for work of its own that was cancelled."""
+
+        name = "cancelled"
+
+        async def judge(self, change: Change) -> Verdict:
+            """Wait for it."""
+            assert change.tree
+            work = asyncio.ensure_future(anyio.sleep_forever())
+            work.cancel()
+            broke.set()
+            await work
+            return a_verdict()
+
+    class Later:
+        """Judges after that."""
+
+        name = "later"
+
+        async def judge(self, change: Change) -> Verdict:
+            """Judge."""
+            assert change.tree
+            await broke.wait()
+            await anyio.wait_all_tasks_blocked()
+            return a_verdict(gate="later")
+
+    found, recorded = await judge(Later(), Cancelled())
+    assert [one.state for one in found] == ["passed", "failed"]
+    assert len(recorded) == 2
+
+
 async def test_a_verdict_is_on_what_was_judged() -> None:
     """A gate cannot speak for another gate, another commit, or another tree."""
     lie = a_verdict(gate="tests", commit="f" * 40, tree="f" * 40)
