@@ -84,6 +84,10 @@ class Broadcast:
                         await sink(item)
                     except Exception:  # noqa: BLE001 - a sink's fault is not the run's
                         break
+                    except anyio.get_cancelled_exc_class():
+                        if scope.cancel_called:
+                            raise
+                        break  # it cancelled work of its own; let through, it would end the run
         self._left -= 1
         if not self._left:
             self._empty.set()

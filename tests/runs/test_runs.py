@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -391,11 +392,12 @@ async def test_the_repository_s_agent_wins(stage: Stage) -> None:
     assert stage.results(1)[0][1], "a tool that the agent does not have is not run"
 
 
-async def test_a_sink_that_raises_stops_nothing(stage: Stage) -> None:
-    """A sink that fails is left out, and every other one still hears all."""
+@pytest.mark.parametrize("fault", [RuntimeError("its own"), asyncio.CancelledError()], ids=repr)
+async def test_a_sink_that_raises_stops_nothing(stage: Stage, fault: BaseException) -> None:
+    """A sink that fails, or is cancelled by itself, is left out; every other one still hears all."""
 
     async def broken(event: Event | Signal) -> None:
-        raise RuntimeError("a sink's own fault")
+        raise fault
 
     outcome = await stage.play(*mended(), sinks=[broken])
     assert outcome.status == "done"
