@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import anyio
+
 from orchestrator import arguments
 from orchestrator.errors import DiskFull
 from orchestrator.permissions import PATHS, Permissions
@@ -61,6 +63,8 @@ class Toolbox:
         show: Show | None = None,
     ) -> tuple[ToolResult, StateChange]:
         """Run one call; what the model can mend comes back as a result with ``is_error``.
+
+        A command whose call is cancelled is ended, and with it all that runs inside.
 
         Args:
             tool: its name.
@@ -123,6 +127,12 @@ class Toolbox:
                 said = plain(error[:2000]) if isinstance(error, str) else "it does not say why"
                 return text_result(f"{tool} failed: {said}", is_error=True), StateChange()
             result, change = result_from_wire(answer)
+        except anyio.get_cancelled_exc_class():
+            if tool == BASH:
+                # Nobody waits for the command any more, and so it must not go on writing.
+                with anyio.CancelScope(shield=True):
+                    await self._server.stop()
+            raise
         except ServerGone as gone:
             said = (
                 f"{tool} ended the sandbox's server ({gone}); it is started again at the next "

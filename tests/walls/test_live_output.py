@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from orchestrator_tools.contract import LIVE_LIMIT
@@ -128,3 +129,18 @@ async def test_who_looks_on_and_raises_ends_nothing(work: Path, open_here: OpenH
         assert (result.text, result.is_error) == ("first\nlast", False)
         assert (await toolbox.call("Bash", {"command": "echo next"})).text == "next"
     assert given == ["first\n"]
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_is_cancelled_ends_its_command(work: Path, open_here: OpenHere) -> None:
+    """A command for which nobody waits any more writes nothing; the next call finds the files."""
+    command = "echo begun; while :; do date +%N > written; done"
+    async with open_here() as toolbox:
+        with anyio.CancelScope() as scope:
+            given = {"command": command, "timeout": SAFETY_MS}
+            await toolbox.call("Bash", given, show=lambda _: scope.cancel())
+        assert scope.cancelled_caught
+        (work / "written").unlink(missing_ok=True)
+        result = await toolbox.call("Bash", {"command": "ls; ps ax | grep -c '[w]ritten'"})
+    assert not (work / "written").exists()
+    assert "written" not in result.text
