@@ -14,6 +14,7 @@ from orchestrator.batches.book import Heard, unheard
 from orchestrator.batches.jobs import Looks, nobody
 from orchestrator.batches.nights import LaneName, Night, Wanted
 from orchestrator.batches.views import NightView
+from orchestrator.errors import ConfigError
 from orchestrator.ports import IssueTracker
 from orchestrator.records import Limits
 
@@ -65,6 +66,9 @@ async def run_batch(  # noqa: PLR0913 - what may be wished for
         OrchestratorError: it cannot be planned or begun; what happens later is an issue's fate.
     """
     folder = Path(state) if state is not None else configuration.state_folder(os.environ)
+    for name, given in (("labels", labels), ("issues", issues)):
+        if isinstance(given, str):  # a sequence too, of its letters
+            raise ConfigError(f"{name} is a list: {name}=[{given!r}]")
     repos = (repo,) if isinstance(repo, str | Path) else tuple(repo)
     wish = NightWish(
         repos=tuple(Path(one) for one in repos),

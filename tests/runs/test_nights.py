@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from orchestrator import Event, Issue, NightView, Signal, run_batch
 from orchestrator.batches import shift
 from orchestrator.batches.nights import Expected, NightEvent
 from orchestrator.batches.shift import Shift, ShiftPace
+from orchestrator.errors import ConfigError
 from orchestrator.journals.owners import owner_of
 from orchestrator.journals.sqlite import SqliteJournal
 from orchestrator.records import Limits
@@ -266,3 +267,10 @@ async def test_a_run_that_was_killed_before_its_first_event_is_no_fault(nights: 
     (one,) = view.issues.values()
     assert one.is_done
     assert (one.run != "1-dead", one.attempt, one.tries) == (True, 1, [])
+
+
+@pytest.mark.parametrize("wrong", [{"issues": "12"}, {"labels": "ready"}])
+async def test_a_text_is_no_list_of_issues(nights: NightStage, wrong: dict[str, Any]) -> None:
+    """Its letters are not taken for keys; nothing is begun."""
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is a list"):
+        await run_batch(nights.repo, state=nights.state, **wrong)
