@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -68,7 +69,7 @@ def version() -> str:
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
     """Route issues to agents that work in a sandbox, are judged by gates, and deliver a branch."""
-    context.obj = {"debug": debug}
+    context.ensure_object(dict)["debug"] = debug
 
 
 STARTING = 200_000
@@ -86,9 +87,10 @@ def _called(arguments: list[str] | None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     # Nothing that is loaded while starting is ever garbage; looking for some costs 30 ms.
     before = gc.get_threshold()
+    said: dict[str, Any] = {}
     gc.set_threshold(STARTING)
     try:
-        status = cli.main(args=given, prog_name="orchestrate", standalone_mode=False)
+        status = cli.main(args=given, prog_name="orchestrate", standalone_mode=False, obj=said)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.exceptions.Exit as end:
@@ -99,14 +101,20 @@ def _called(arguments: list[str] | None) -> None:
     except BaseException as error:
         if "--debug" in given and not isinstance(error, KeyboardInterrupt | SystemExit):
             raise
-        sys.exit(told(error))
+        sys.exit(told(error, said.get("places", {})))
     finally:
         gc.set_threshold(*before)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def told(error: BaseException) -> int:
-    """Say in one line what went wrong; return the exit code."""
+def told(error: BaseException, places: Mapping[str, str]) -> int:
+    """Say in one line what went wrong; return the exit code.
+
+    Args:
+        error: what was raised.
+        places: folders and files that the command line named.
+    """
+    from orchestrator.cli.again import placed
     from orchestrator.errors import OrchestratorError, only
     from orchestrator.sinks.plain import line
 
@@ -118,7 +126,7 @@ def told(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         return 1
     if isinstance(error, OrchestratorError):
-        hint = f" ({line(error.hint, 300)})" if error.hint else ""
+        hint = f" ({line(placed(error.hint, places), 600)})" if error.hint else ""
         click.echo(f"orchestrate: {line(str(error), 600)}{hint}", err=True)
         return error.exit_code
     kind = type(error).__name__

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import orjson
 
 from orchestrator.amounts import counted
+from orchestrator.cli.again import placed
 from orchestrator.delivery import evidence_line, finding_line, gate_line, review_line
 from orchestrator.records import Outcome
 from orchestrator.sinks.plain import line, safe, safe_json
@@ -26,7 +28,8 @@ EXIT = {
 def show_end(outcome: Outcome, *, as_json: bool, report: Path | None, stages: bool = False) -> int:
     """Print how a run ended and return the exit code."""
     if as_json:
-        text = safe_json(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
+        told = dataclasses.replace(outcome, hint=placed(outcome.hint))
+        text = safe_json(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     else:
         text = "\n".join(ending_lines(outcome, report, stages=stages))
     sys.stdout.write(f"{text}\n")
@@ -50,7 +53,7 @@ def ending_lines(outcome: Outcome, report: Path | None, *, stages: bool = False)
     if outcome.error:
         lines.append(f"  problem   {line(outcome.error, 300)}")
     if outcome.hint:
-        lines.append(f"  next      {line(outcome.hint, 300)}")
+        lines.append(f"  next      {line(placed(outcome.hint), 600)}")
     places = (
         ("branch", outcome.branch),
         ("pushed", outcome.pushed),

@@ -25,6 +25,7 @@ from orchestrator.batches.shift import Shift
 from orchestrator.batches.until import moment
 from orchestrator.batches.wanted import keys_of
 from orchestrator.batches.words import dollars, seconds, usd_range
+from orchestrator.cli.again import placed
 from orchestrator.cli.ending import EXIT
 from orchestrator.cli.nightplan import summed
 from orchestrator.cli.nightreport import rendered, report_of
@@ -249,8 +250,9 @@ def ending(found: NightReport) -> list[str]:
         outcome = f"{line(one.issue, 40):<10} {one.outcome}, {dollars(one.usd)}"
         lines.append(f"  {outcome}{f': {line(told, 200)}' if told else ''}")
     if found.standing != "complete":
-        lines.append(f"  go on     orchestrate batch resume {found.night}")
-    lines.append(f"  report    orchestrate batch report {found.night} --output night.html")
+        lines.append(f"  go on     {placed(f'orchestrate batch resume {found.night}')}")
+    report = f"orchestrate batch report {found.night} --output night.html"
+    lines.append(f"  report    {placed(report)}")
     return lines
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from orchestrator.cli.again import remember
+
 
 class Said(click.Option):
     """An option that is left out, or says something.
@@ -20,6 +22,8 @@ class Said(click.Option):
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """Return the option's value; an empty one is wrong usage."""
         _require_said(self, ctx, value)
+        if ctx.get_parameter_source(self.name or "") is ParameterSource.COMMANDLINE:
+            remember(ctx, self.name or "", value)
         return super().process_value(ctx, value)
 
 

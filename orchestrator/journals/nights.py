@@ -104,7 +104,9 @@ class SqliteNights:
         exact = [one for one in rows if one.night == night]
         if len(exact or rows) != 1:
             problem = "more than one batch is" if rows else "there is no batch"
-            raise NoSuchRun(f"{problem} {night}", hint="orchestrate batch list shows them")
+            raise NoSuchRun(
+                f"{problem} {night}", hint="see which there are: orchestrate batch list"
+            )
         return (exact or rows)[0]
 
     async def rows(self) -> list[NightRow]:

@@ -203,7 +203,7 @@ class SqliteJournal:
         exact = [one for one in rows if one.run == run]
         if not run or len(exact or rows) != 1:
             problem = "more than one run is" if rows else "there is no run"
-            raise NoSuchRun(f"{problem} {run}", hint="orchestrate runs list shows them")
+            raise NoSuchRun(f"{problem} {run}", hint="see which there are: orchestrate runs list")
         return (exact or rows)[0]
 
     async def rows(self) -> list[RunRow]:

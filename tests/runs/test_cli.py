@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import unicodedata
@@ -260,3 +262,28 @@ def test_exit_codes_of_runs(orchestrate: CommandLine, tmp_path: Path) -> None:
         for key, model in (("2", asks), ("3", fails), ("4", loops))
     ]
     assert [one.returncode for one in codes] == [3, 1, 4], [one.stderr for one in codes]
+
+
+def test_the_hint_of_a_parked_run_is_a_command_that_goes_on_with_it(
+    orchestrate: CommandLine, tmp_path: Path
+) -> None:
+    """Followed to the letter from anywhere it is the same run: without its folder it began anew."""
+    repo = str(orchestrate.repo)
+    elsewhere = CommandLine(tmp_path, orchestrate.state, orchestrate.environment)
+    for more in ((), ("--json",)):
+        parked = elsewhere.run("issue", "1", "--repo", repo, "--limit-turns", "1", "--new", *more)
+        assert parked.returncode == 4, parked.stderr
+        hint = re.search(r"go on with: orchestrate ([^\"\n]*)", parked.stdout)
+        assert hint is not None
+        command = [str(ORCHESTRATE), *shlex.split(hint[1])]
+        done = subprocess.run(
+            [*command, "--limit-turns", "20", "--json"],
+            cwd=tmp_path,
+            env=orchestrate.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        run = json.loads(done.stdout)["run"]
+        assert run in parked.stdout

@@ -127,7 +127,8 @@ def test_a_fork_that_is_interrupted_is_told_of(
     outcome = json.loads(out or "{}")
     assert (process.returncode, outcome.get("status")) == (130, "cancelled"), errors
     assert outcome["run"] != parent
-    assert outcome["hint"] == f"go on with: orchestrate runs resume {outcome['run']}"
+    again = f"orchestrate runs resume {outcome['run']} --state {orchestrate.state}"
+    assert outcome["hint"] == f"go on with: {again}"
 
 
 def test_a_fork_that_is_killed_as_it_begins_keeps_what_was_wished_for(
