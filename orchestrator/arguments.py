@@ -55,6 +55,8 @@ def validated(tool: str, arguments: Mapping[str, object]) -> dict[str, Any]:
     """
     import pydantic
 
+    if not isinstance(arguments, Mapping):  # a program may give anything
+        raise ValueError("the arguments are no object")  # noqa: TRY004 - it does not fit either
     try:
         parsed = model(tool).model_validate(dict(arguments))
     except pydantic.ValidationError as error:

@@ -28,7 +28,7 @@ from orchestrator.trees import Trees
 if TYPE_CHECKING:
     from git.cmd import Git
 
-PLAIN_BRANCH = re.compile(r"feature/[A-Za-z0-9_]+(?:-[a-z0-9]+)*")
+PLAIN_BRANCH = re.compile(r"(?!HEAD$)(?:feature/)?[A-Za-z0-9_]+(?:-[a-z0-9]+)*")
 """Names of this form are valid refs whatever they hold; only others have to be asked about."""
 HEADS = "refs/heads/"
 BLOB_LIMIT = 4 * 1024 * 1024
@@ -280,9 +280,7 @@ class Repository:
         Raises:
             RepositoryRefused: git does not accept the name.
         """
-        plain = PLAIN_BRANCH.fullmatch(wanted) is not None
-        if not plain and self._git("check-ref-format", "--branch", wanted, check=False).returncode:
-            raise RepositoryRefused(f"{wanted!r} is not a possible branch name")
+        self.require_branch_name(wanted)
         for number in range(1, 100):
             name = wanted if number == 1 else f"{wanted}-{number}"
             there_already = self._refs.below(f"{HEADS}{name}")
@@ -296,6 +294,20 @@ class Repository:
             if forward and not self.is_checked_out(name):
                 return name
         raise RepositoryRefused(f"no free branch name near {wanted!r}", hint="delete old branches")
+
+    def require_branch_name(self, name: str) -> None:
+        """Refuse a name that git does not take for a branch.
+
+        Raises:
+            RepositoryRefused: it is none.
+        """
+        if PLAIN_BRANCH.fullmatch(name) is not None:
+            return
+        known = b""
+        if name and "\0" not in name:
+            known = self._git("check-ref-format", "--branch", name, check=False).stdout
+        if os.fsdecode(known).rstrip("\n") != name or not name:  # what stands for another is none
+            raise RepositoryRefused(f"{name!r} is not a possible branch name")
 
     def _is_below(self, name: str) -> bool:
         """Tell whether a branch is in the way of one whose name goes on after its own."""

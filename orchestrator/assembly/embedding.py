@@ -264,7 +264,7 @@ async def open_workspace(
     Nothing of the repository changes until ``collect``; the copy is gone when the block ends.
 
     Raises:
-        RepositoryRefused: it is no repository, or ``base`` names no commit.
+        RepositoryRefused: it is no repository, ``base`` names no commit, or ``branch`` is no name.
         SandboxUnavailable: this machine has no working walls.
     """
     repository = locate(Path(repo).absolute())
@@ -272,6 +272,7 @@ async def open_workspace(
         stack.callback(repository.close)
         commit = repository.commit(base)
         repository.require_complete(commit)
+        repository.require_branch_name(branch)
         folder = Path(state) if state is not None else configuration.state_folder(os.environ)
         place = folder.absolute()
         make_private(place)

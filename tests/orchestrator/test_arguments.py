@@ -107,6 +107,13 @@ def test_what_does_not_fit_is_refused_by_name(tool: str, given: dict[str, Any], 
     assert "pydantic" not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", [None, [], ["file_path", "a"], "a", 1, {1: "a"}])
+def test_what_is_no_object_does_not_fit(given: Any) -> None:
+    """Whatever a program hands on, it is told as what does not fit."""
+    with pytest.raises(ValueError, match=r"no object|1: "):
+        arguments.validated("Read", given)
+
+
 def test_every_parameter_that_does_not_fit_is_named() -> None:
     """A model can mend all of its mistakes at once."""
     with pytest.raises(ValueError, match=r"file_path.*; .*limit.*; .*colour"):

@@ -17,7 +17,7 @@ import pytest
 
 from orchestrator import OpenToolbox, open_toolbox, open_workspace
 from orchestrator.assembly.scratch import OLD_S, remove_leftovers
-from orchestrator.errors import SandboxUnavailable
+from orchestrator.errors import RepositoryRefused, SandboxUnavailable
 from orchestrator.sandboxes import groups as limited
 from tests.walls import watch_over
 from tests.walls.outside import descriptors, eventually, processes_with
@@ -243,3 +243,14 @@ async def test_a_workspace_leaves_no_git_behind(repository: Path, state: Path) -
         await workspace.collect("refs/heads/work")
     assert descriptors() == before
     assert workspace.base
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "branch", ["", "a b", "bad..x", "x.lock", "-x", "a\n", "a\0b", "/x", "HEAD", "@{-1}"]
+)
+async def test_a_branch_that_is_none_is_refused(repository: Path, state: Path, branch: str) -> None:
+    """It is told before anything is made; inside, git would not know where it is."""
+    with pytest.raises(RepositoryRefused, match="not a possible branch name"):
+        async with open_workspace(repository, branch=branch, state=state):
+            raise AssertionError("it was opened")
