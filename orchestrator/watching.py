@@ -10,6 +10,8 @@ import anyio
 import anyio.abc
 
 from orchestrator.errors import (
+    DefinitionError,
+    IssueAmbiguous,
     IssueNotFound,
     IssueNotReady,
     NoRoute,
@@ -205,6 +207,10 @@ class Watcher:
                 issue = await self._tracker.fetch(key)
             except IssueNotFound:
                 issue = None
+            except (DefinitionError, IssueAmbiguous) as error:
+                # Somebody is writing it: that says nothing of other issues, nor that it is closed.
+                self._say(key, str(error))
+                continue
             if issue is None or issue.state.lower() in CLOSED:
                 self._tell(f"issue {key} is closed: its run is given up")
                 working.closed = True

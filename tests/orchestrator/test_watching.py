@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from orchestrator.errors import (
+    DefinitionError,
     IssueNotFound,
     IssueNotReady,
     RemoteUnavailable,
@@ -53,6 +54,7 @@ class Desk:
     Attributes:
         held: issues whose work does not end by itself.
         fails: errors that work on an issue ends with, one after the other.
+        unread: errors that looking at an issue ends with.
         begun: keys, each time that work was begun.
         parked: keys whose work was cancelled.
         cleaned: keys whose run was given up.
@@ -70,6 +72,7 @@ class Desk:
     running: int = 0
     looks: int = 0
     broken: Exception | None = None
+    unread: dict[str, Exception] = field(default_factory=dict)
 
     def put(self, *keys: str, **changes: object) -> None:
         """Have open issues with the label."""
@@ -79,6 +82,8 @@ class Desk:
 
     async def fetch(self, key: str) -> Issue:
         """Return an issue."""
+        if key in self.unread:
+            raise self.unread[key]
         if key not in self.issues:
             raise IssueNotFound(f"no issue {key}")
         return self.issues[key]
@@ -343,6 +348,24 @@ async def test_an_issue_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     broken.write_text("---\nlabels: [agent]\n---\n", encoding="utf-8")
     await watcher.once()
     assert desk.begun == ["7"]
+
+
+async def test_an_issue_that_breaks_while_it_is_worked_on_stops_no_other() -> None:
+    """Somebody is writing it: its run goes on, and what else waits is begun."""
+    desk = Desk(held={"1"})
+    desk.put("1")
+
+    async def writes() -> None:
+        await turns(lambda: desk.begun)
+        desk.unread["1"] = DefinitionError("1.md:3:1: not valid YAML")
+        desk.put("2")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(writes)
+        await desk.until(desk.watcher(), lambda: "2" in desk.begun)
+    assert [one for one in desk.said if "YAML" in one] == ["issue 1: 1.md:3:1: not valid YAML"]
+    assert not any("cannot be asked" in one for one in desk.said)
+    assert desk.begun == ["1", "2"] and desk.cleaned == []
 
 
 async def test_stopping_parks_what_runs() -> None:
