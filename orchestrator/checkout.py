@@ -13,7 +13,7 @@ from orchestrator.errors import WorkspaceError
 from orchestrator.hostgit import environment, path_list, run_git
 
 OLD = 946_684_800
-"""The time that all files of a checkout get: the first second of the year 2000."""
+"""The time that all of a checkout gets: the first second of the year 2000."""
 GITLINK = 0o160000
 WORKERS = {"checkout.workers": "2", "checkout.thresholdForParallelism": "200"}
 
@@ -77,11 +77,11 @@ def hand_over(folder: Path, owner: tuple[int, int] | None) -> None:
 
 
 def settle_index(git: Path, work: Path, owner: tuple[int, int] | None, object_format: str) -> None:
-    """Give all files one old time, and the index what it will see of them inside.
+    """Give all files and folders one old time, and the index what it will see of them inside.
 
     Host git noted its own user, and times within the second in which the index was written: from
     inside every file would look changed, and the first command would hash the whole tree again.
-    One time for all files also makes "newest first" mean the same on every machine.
+    One time for all also makes listings, and "newest first", the same on every machine.
 
     Args:
         git: the git directory.
@@ -98,19 +98,31 @@ def settle_index(git: Path, work: Path, owner: tuple[int, int] | None, object_fo
         return
     width = 32 if object_format == "sha256" else 20
     top = os.fsencode(work)
+    folders = {top}
     at = 12
     for _ in range(count):
         (mode,) = struct.unpack_from(">L", data, at + 24)
         (flags,) = struct.unpack_from(">H", data, at + 40 + width)
         name = at + 42 + width + (2 if flags & 0x4000 else 0)
         end = data.index(b"\0", name)
+        file = top + b"/" + data[name:end]
+        _with_parents(file, folders)
         if mode != GITLINK:
-            file = top + b"/" + data[name:end]
             os.utime(file, (OLD, OLD), follow_symlinks=False)
             status = os.lstat(file)
             struct.pack_into(">LLLL", data, at, *divmod(status.st_ctime_ns, 10**9), OLD, 0)
             whose = owner or (status.st_uid, status.st_gid)
             struct.pack_into(">LL", data, at + 28, *whose)
         at += (end - at + 8) // 8 * 8
+    for folder in folders:
+        os.utime(folder, (OLD, OLD), follow_symlinks=False)
     digest = hashlib.new(object_format, data[:-width], usedforsecurity=False).digest()
     path.write_bytes(data[:-width] + digest)
+
+
+def _with_parents(file: bytes, folders: set[bytes]) -> None:
+    """Add the folders that a file is in, up to one that is known."""
+    folder = file.rpartition(b"/")[0]
+    while folder not in folders:
+        folders.add(folder)
+        folder = folder.rpartition(b"/")[0]
