@@ -20,6 +20,9 @@ HARDENED = {
     "advice.detachedHead": "false",
 }
 
+NO_INDEX = "/nonexistent/index"
+"""The index of commands that need none: somebody may just be writing the user's own."""
+
 LEAST_ROOM = 1024 * 1024
 """Bytes below which a disk counts as full."""
 

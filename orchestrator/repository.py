@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator.ancestry import Ancestry
 from orchestrator.comparing import AS_PLAIN, COUNTED, PATCHED, Comparing
 from orchestrator.errors import RepositoryRefused, WorkspaceError
-from orchestrator.hostgit import environment, run_git
+from orchestrator.hostgit import NO_INDEX, environment, run_git
 from orchestrator.located import Located, found_at, has_changes
 from orchestrator.objects import FULL_ID, Entry, Found, Listings, ObjectReader
 from orchestrator.quarantine import take_in
@@ -174,12 +174,14 @@ class Repository:
             )
 
     def diff_stat(self, base: str, commit: str) -> DiffStat:
-        """Count what a commit changes against another."""
+        """Count what a commit changes against another.
+
+        Raises:
+            WorkspaceError: git cannot tell.
+        """
         output = self._between(self._counts, base, commit)
         if output is None:
-            asked = ["git", "diff-tree", *COUNTED, base, commit, "--"]
-            env = environment(GIT_DIR=str(self.common))
-            output = self._counting().execute(asked, env=env, stdout_as_string=False)
+            output = self._counted(["git", "diff-tree", *COUNTED, base, commit, "--"])
         files = added = removed = 0
         for entry in output.split(b"\0"):
             words = entry.split(b"\t", 2)
@@ -202,7 +204,7 @@ class Repository:
         told = self._between(self._patches, base, commit)
         if told is not None:
             return told
-        env = environment(AS_PLAIN, GIT_DIR=str(self.common))
+        env = environment(AS_PLAIN, GIT_DIR=str(self.common), GIT_INDEX_FILE=NO_INDEX)
         asked = ["diff-tree", *PATCHED, base, commit, "--"]
         return run_git(asked, cwd=self.common, env=env).stdout
 
@@ -219,14 +221,19 @@ class Repository:
         """
         return self._ancestry.line(newest, base)
 
-    def _counting(self) -> Git:
-        """Return GitPython's command, for what the git that stays does not tell."""
-        if self._command is None:
-            # Its import costs 40 ms, and it is rarely needed.
-            import git
+    def _counted(self, asked: list[str]) -> bytes:
+        """Ask by GitPython's command, for what the git that stays does not tell."""
+        # Its import costs 40 ms, and it is rarely needed.
+        import git
 
+        if self._command is None:
             self._command = git.cmd.Git(str(self.common))
-        return self._command
+        env = environment(GIT_DIR=str(self.common), GIT_INDEX_FILE=NO_INDEX)
+        try:
+            told: bytes = self._command.execute(asked, env=env, stdout_as_string=False)
+        except git.GitError as error:
+            raise WorkspaceError(f"git diff-tree failed: {str(error)[-400:]}") from None
+        return told
 
     # -- remotes ---------------------------------------------------------------------------
 
@@ -370,7 +377,9 @@ class Repository:
         self, *arguments: str, stdin: bytes | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
         # A path is a name, whatever characters it begins with.
-        env = environment(GIT_DIR=str(self.common), GIT_LITERAL_PATHSPECS="1")
+        env = environment(
+            GIT_DIR=str(self.common), GIT_LITERAL_PATHSPECS="1", GIT_INDEX_FILE=NO_INDEX
+        )
         return run_git(arguments, cwd=self.common, env=env, stdin=stdin, check=check)
 
     def _object(self, name: str) -> Found | None:

@@ -336,8 +336,8 @@ class Runner:
         try:
             await self._server.start()
             await anyio.to_thread.run_sync(self._warm_up)
-        except OrchestratorError:
-            return  # the first call meets the same error, where it can be told
+        except Exception:  # noqa: BLE001 - who needs it first meets it again, where it can be told
+            return
 
     def _warm_up(self) -> None:
         """Load what checks calls and what judges work, while the first reply is awaited."""
@@ -348,7 +348,11 @@ class Runner:
 
     async def _look_at_checkout(self) -> None:
         """Tell the user of changes that are not part of the run."""
-        if await anyio.to_thread.run_sync(self._means.repository.is_dirty):
+        try:
+            is_dirty = await anyio.to_thread.run_sync(self._means.repository.is_dirty)
+        except (OrchestratorError, OSError):
+            return  # somebody works in it just now: that is no matter of the run
+        if is_dirty:
             self._outcomes.notes = (*self._outcomes.notes, UNCOMMITTED)
             self._show(Notice(UNCOMMITTED))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from orchestrator.errors import WorkspaceError
-from orchestrator.hostgit import environment
+from orchestrator.hostgit import NO_INDEX, environment
 
 END_S = 5.0
 Answer = TypeVar("Answer")
@@ -102,7 +102,9 @@ class StandingGit:
                 self._process = subprocess.Popen(
                     ["git", *self._arguments],
                     cwd=self._common,
-                    env=environment(self._settings, GIT_DIR=str(self._common)),
+                    env=environment(
+                        self._settings, GIT_DIR=str(self._common), GIT_INDEX_FILE=NO_INDEX
+                    ),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,

@@ -234,6 +234,8 @@ def test_a_change_is_counted(repo: Path) -> None:
     commit = a_commit(repo, {"a.txt": "1\n2\n3\n", "bin": b"\0\1", "ü \n.txt": "x\n"})
     assert found.diff_stat(base, commit) == DiffStat(files=3, added=4, removed=1)
     assert found.diff_stat(base, base) == DiffStat()
+    with pytest.raises(WorkspaceError, match="diff-tree failed"):
+        found.diff_stat(base, "0" * 40)
     with_tab = a_commit(repo, {"a\tb": "x\n"})
     assert found.diff_stat(commit, with_tab) == DiffStat(files=1, added=1, removed=0)
 

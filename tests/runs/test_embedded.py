@@ -192,3 +192,25 @@ async def test_an_object_is_of_no_use_after_its_block(stage: Stage) -> None:
             await outside
     async with orchestrator:
         assert (await orchestrator.run_issue("1")).status == "done"
+
+
+async def test_a_checkout_that_cannot_be_looked_at_is_no_matter_of_the_run(stage: Stage) -> None:
+    """Somebody works in it, and has just broken it: a run has files of its own."""
+    (stage.repo / ".git" / "index").write_bytes(b"broken")
+    outcome = await stage.play(*mended())
+    assert (outcome.status, outcome.error) == ("done", "")
+    assert outcome.diff.files == 1
+    assert not [one for one in outcome.notes if "uncommitted" in one]
+
+
+async def test_what_goes_wrong_ahead_of_its_time_ends_no_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is loaded while the first reply is awaited is there to be quick, and no more."""
+
+    def broken() -> None:
+        raise ImportError("partially initialized module")
+
+    monkeypatch.setattr("orchestrator.toolbox.warm_up", broken)
+    outcome = await stage.play(*mended())
+    assert (outcome.status, outcome.error) == ("done", "")

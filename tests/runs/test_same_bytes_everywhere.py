@@ -72,7 +72,7 @@ def test_requests_are_the_same_everywhere(
     for process in running:
         out, errors = process.communicate(timeout=120)
         outcome = json.loads(out)
-        assert outcome["status"] == "done", errors
+        assert outcome["status"] == "done", (outcome["error"], errors)
         usage = outcome["usage"]
         went_in = usage["input_tokens"] + usage["cache_read_tokens"]
         assert outcome["cache_read_share"] == round(usage["cache_read_tokens"] / went_in, 4)
